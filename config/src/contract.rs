@@ -1,0 +1,10 @@
+//! The contract between callers, the gateway and the runtime: who may ask for what, in which words.
+
+pub mod audit;
+pub mod caller;
+pub mod figures;
+pub mod id;
+pub mod operation;
+pub mod problem;
+pub mod scope;
+pub mod session;

@@ -1,0 +1,348 @@
+//! The operation table: the single list of everything that a caller can ask for.
+//!
+//! It holds only what is built. From it the gateway takes scopes and audit actions, the runtime
+//! builds its router, and the tests derive the refusals that every operation owes. A path that is
+//! not here is refused, never forwarded.
+
+use std::fmt;
+
+use crate::contract::scope::Scope;
+
+/// Who carries an operation out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The gateway answers itself.
+    Gateway,
+    /// The request is forwarded to the runtime.
+    Runtime,
+}
+
+/// What a caller needs for an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    Public,
+    /// A credential with this scope.
+    Scoped(Scope),
+}
+
+/// What the audit trail holds of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// Counted in the metrics, not recorded: probes and scrapes.
+    Counted,
+    /// One record at the end.
+    Read,
+    /// A durable decision, a durable outcome, and an end.
+    Mutation,
+}
+
+/// The HTTP methods that the table uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Reads; `HEAD` is answered for it too.
+    Get,
+    /// Changes.
+    Post,
+}
+
+impl Method {
+    /// Returns the name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+}
+
+/// One thing that a caller can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// The name, which is the audit action too.
+    pub name: &'static str,
+    /// The method.
+    pub method: Method,
+    /// The path; a segment in braces stands for one value.
+    pub path: &'static str,
+    /// Who may.
+    pub access: Access,
+    /// Kind of the thing acted on, as in the audit's `kind:id`.
+    pub resource_kind: &'static str,
+    /// Who carries it out.
+    pub owner: Owner,
+    /// What the audit holds of it.
+    pub recorded: Recorded,
+    /// Longest request body in bytes.
+    pub body_bytes_max: u64,
+    /// Whether asking twice does no more than asking once.
+    pub idempotent: bool,
+    /// One sentence for people.
+    pub summary: &'static str,
+}
+
+impl Operation {
+    /// Returns whether the operation changes something.
+    #[must_use]
+    pub fn mutates(&self) -> bool {
+        self.recorded == Recorded::Mutation
+    }
+
+    const fn read(name: &'static str, path: &'static str, scope: Scope) -> Self {
+        Self {
+            name,
+            method: Method::Get,
+            path,
+            access: Access::Scoped(scope),
+            resource_kind: "",
+            owner: Owner::Runtime,
+            recorded: Recorded::Read,
+            body_bytes_max: 0,
+            idempotent: true,
+            summary: "",
+        }
+    }
+
+    const fn change(name: &'static str, path: &'static str, scope: Scope) -> Self {
+        Self {
+            method: Method::Post,
+            recorded: Recorded::Mutation,
+            body_bytes_max: 64 * 1024,
+            idempotent: false,
+            ..Self::read(name, path, scope)
+        }
+    }
+
+    const fn probe(name: &'static str, path: &'static str) -> Self {
+        Self {
+            access: Access::Public,
+            owner: Owner::Gateway,
+            recorded: Recorded::Counted,
+            ..Self::read(name, path, Scope::Read)
+        }
+    }
+
+    const fn by_gateway(self) -> Self {
+        Self {
+            owner: Owner::Gateway,
+            ..self
+        }
+    }
+
+    const fn counted(self) -> Self {
+        Self {
+            recorded: Recorded::Counted,
+            ..self
+        }
+    }
+
+    const fn body(self, body_bytes_max: u64) -> Self {
+        Self {
+            body_bytes_max,
+            ..self
+        }
+    }
+
+    const fn idempotent(self) -> Self {
+        Self {
+            idempotent: true,
+            ..self
+        }
+    }
+
+    const fn on(self, resource_kind: &'static str, summary: &'static str) -> Self {
+        Self {
+            resource_kind,
+            summary,
+            ..self
+        }
+    }
+
+    /// Returns the value of each segment in braces if `path` fits, in order.
+    #[must_use]
+    pub fn captures<'path>(&self, path: &'path str) -> Option<Vec<&'path str>> {
+        let mut values = Vec::new();
+        let mut wanted = self.path.split('/');
+        let mut given = path.split('/');
+        loop {
+            match (wanted.next(), given.next()) {
+                (None, None) => return Some(values),
+                (Some(template), Some(value)) if template.starts_with('{') => {
+                    if value.is_empty() {
+                        return None;
+                    }
+                    values.push(value);
+                }
+                (Some(template), Some(value)) if template == value => {}
+                (Some(_) | None, Some(_) | None) => return None,
+            }
+        }
+    }
+
+    fn fits(&self, path: &str) -> bool {
+        if !self.path.contains('{') {
+            return self.path == path;
+        }
+        self.captures(path).is_some()
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.method.name(), self.path)
+    }
+}
+
+/// Longest accepted body of `POST /api/sessions`: a PRD of 1 MiB and room for JSON escapes.
+const SESSION_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Every operation that is built.
+pub static OPERATIONS: &[Operation] = &[
+    Operation::probe("landing.show", "/").on("page", "Names the program."),
+    Operation::probe("health.show", "/health").on("health", "Tells the state of both processes."),
+    Operation::probe("health.live", "/health/live")
+        .on("health", "Answers while the process lives."),
+    Operation::probe("health.ready", "/health/ready").on(
+        "health",
+        "Answers 200 while requests are accepted, else 503.",
+    ),
+    Operation::read("metrics.show", "/metrics", Scope::Read)
+        .by_gateway()
+        .counted()
+        .on("metrics", "Exports metrics in the Prometheus text format."),
+    Operation::read("status.show", "/api/status", Scope::Read).on("runtime", "Tells what runs."),
+    Operation::read("audit.query", "/api/enterprise/audit", Scope::Audit)
+        .by_gateway()
+        .on("audit", "Returns audit records, newest first."),
+    Operation::read(
+        "audit.summary",
+        "/api/enterprise/audit/summary",
+        Scope::Audit,
+    )
+    .by_gateway()
+    .on("audit", "Counts audit records by action, user and outcome."),
+    Operation::read("session.list", "/api/sessions", Scope::Read)
+        .on("session", "Lists sessions, newest first."),
+    Operation::change("session.start", "/api/sessions", Scope::Control)
+        .body(SESSION_BODY_BYTES_MAX)
+        .on("session", "Starts a session on a PRD text."),
+    Operation::read("session.show", "/api/sessions/{id}", Scope::Read)
+        .on("session", "Tells everything about one session."),
+    Operation::read("session.events", "/api/sessions/{id}/events", Scope::Read)
+        .on("session", "Returns a session's events after a number."),
+    Operation::change("session.stop", "/api/sessions/{id}/stop", Scope::Control)
+        .idempotent()
+        .on("session", "Stops one session and hands over its branch."),
+    Operation::change("control.stop", "/api/control/stop", Scope::Control)
+        .idempotent()
+        .on("session", "Stops the only live session."),
+];
+
+/// What the table says about a method and a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// This operation.
+    Operation(&'static Operation),
+    /// The path is known, but not with this method.
+    OtherMethod,
+    /// No operation has this path.
+    Nothing,
+}
+
+/// Looks up a method (`HEAD` counts as `GET`) and a path without its query.
+#[must_use]
+pub fn find(method: &str, path: &str) -> Found {
+    let method = if method == "HEAD" { "GET" } else { method };
+    let mut other_method = false;
+    for operation in OPERATIONS {
+        if operation.fits(path) {
+            if operation.method.name() == method {
+                return Found::Operation(operation);
+            }
+            other_method = true;
+        }
+    }
+    if other_method {
+        Found::OtherMethod
+    } else {
+        Found::Nothing
+    }
+}
+
+/// Returns the methods that a path has, as for the `Allow` header.
+#[must_use]
+pub fn methods_of(path: &str) -> Vec<&'static str> {
+    let mut methods = Vec::new();
+    for operation in OPERATIONS.iter().filter(|row| row.fits(path)) {
+        methods.push(operation.method.name());
+        if operation.method == Method::Get {
+            methods.push("HEAD");
+        }
+    }
+    methods
+}
+
+/// Returns the operation of a name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Operation> {
+    OPERATIONS.iter().find(|operation| operation.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{Access, Found, OPERATIONS, find, methods_of};
+
+    #[test]
+    fn unknown_paths_are_not_found() {
+        for path in [
+            "",
+            "//",
+            "/api",
+            "/api/sessions/",
+            "/api/sessions//stop",
+            "/api/sessions/a/b/c",
+            "/API/status",
+            "/api/status/",
+            "/internal/figures",
+            "/api/status?x",
+            "/metrics/..",
+        ] {
+            assert_eq!(find("GET", path), Found::Nothing, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn another_method_is_told_apart() {
+        for (method, path) in [
+            ("POST", "/api/status"),
+            ("DELETE", "/api/sessions/sess-1"),
+            ("get", "/api/status"),
+            ("GET", "/api/control/stop"),
+        ] {
+            assert_eq!(find(method, path), Found::OtherMethod, "{method} {path}");
+        }
+        assert_eq!(methods_of("/api/sessions"), ["GET", "HEAD", "POST"]);
+    }
+
+    #[test]
+    fn names_and_routes_are_unique() {
+        let names: BTreeSet<_> = OPERATIONS.iter().map(|row| row.name).collect();
+        let routes: BTreeSet<_> = OPERATIONS.iter().map(ToString::to_string).collect();
+        assert_eq!(names.len(), OPERATIONS.len());
+        assert_eq!(routes.len(), OPERATIONS.len());
+    }
+
+    #[test]
+    fn every_operation_is_found_and_described() {
+        for row in OPERATIONS {
+            let path = row.path.replace("{id}", "sess-1");
+            assert_eq!(find(row.method.name(), &path), Found::Operation(row));
+            assert!(row.summary.ends_with('.'), "{row}");
+            assert!(!row.resource_kind.is_empty(), "{row}");
+            assert!(!row.mutates() || row.access != Access::Public, "{row}");
+        }
+    }
+}

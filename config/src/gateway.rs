@@ -1,0 +1,340 @@
+//! The gateway's settings: read, checked, and defaulted.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::address::Host;
+use crate::home::Home;
+use crate::limit::Limits;
+use crate::load::value::{LogFormat, LogLevel, Value};
+use crate::load::{Effective, Key, Mistakes, Origin, Reader, Sources};
+
+/// The default port of the main listener.
+pub const PORT: u16 = 57_374;
+
+/// Everything that the gateway is told.
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// The data directory.
+    pub home: Home,
+    /// Who can reach the gateway.
+    pub listen: Listen,
+    /// The certificate and its key; without them, plain HTTP.
+    pub tls: Option<Tls>,
+    /// Whether bearer tokens are demanded.
+    pub tokens_required: bool,
+    /// Whether the audit trail is written.
+    pub audit_enabled: bool,
+    /// The way to the runtime.
+    pub runtime: Upstream,
+    /// Bounds on everything that a peer can make grow.
+    pub limits: Limits,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// The main listener.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Address and port; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Names accepted in `Host`; empty means any when tokens are required, else loopback names.
+    pub host_names: Vec<String>,
+    /// Origins, besides our own, whose pages may call.
+    pub origins: Vec<String>,
+    /// Proxies whose forwarded addresses are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether the operator spelled out that outsiders may reach an open door.
+    pub dangerously_allow_insecure_bind: bool,
+}
+
+impl Listen {
+    /// Returns whether `address` is a proxy whose forwarded addresses are believed.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies
+            .iter()
+            .any(|range| range.contains(&address.to_canonical()))
+    }
+}
+
+/// Files for TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate chain (PEM), leaf first.
+    pub certificate: PathBuf,
+    /// The private key (PEM).
+    pub key: PathBuf,
+}
+
+/// The way to the runtime.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The runtime's Unix socket.
+    pub socket: PathBuf,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Longest wait for the next bytes of an answer.
+    pub read_timeout: Duration,
+    /// How long an unused connection is kept; below the runtime's own bound.
+    pub idle_timeout: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How much.
+    pub level: LogLevel,
+    /// In which shape.
+    pub format: LogFormat,
+}
+
+/// Settings with their origins and with what the operator should look at.
+#[derive(Clone, Debug)]
+pub struct Loaded<T> {
+    /// The settings.
+    pub settings: T,
+    /// Each key's effective value and origin.
+    pub effective: Vec<Effective>,
+    /// What the operator should look at.
+    pub warnings: Vec<String>,
+}
+
+impl GatewaySettings {
+    /// Reads and checks the gateway's settings.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn load(sources: Sources) -> Result<Loaded<Self>, Mistakes> {
+        let mut reader = Reader::new(sources);
+        let home = home(&mut reader);
+        let tokens_required = reader.value(
+            &Key::new("auth.tokens").variables(&["LOKI_ENTERPRISE_AUTH"]),
+            false,
+        );
+        let tls = tls(&mut reader);
+        let listen = listen(&mut reader, tokens_required, tls.is_some());
+        let settings = Self {
+            listen,
+            tls,
+            tokens_required,
+            audit_enabled: audit_enabled(&mut reader),
+            runtime: upstream(&mut reader, &home),
+            limits: Limits::read(&mut reader),
+            log: log(&mut reader),
+            home,
+        };
+        let (effective, warnings) = reader.finish()?;
+        Ok(Loaded {
+            settings,
+            effective,
+            warnings,
+        })
+    }
+}
+
+/// Reads the data directory; both processes do.
+pub(crate) fn home(reader: &mut Reader) -> Home {
+    let default = reader.environment().get("HOME").map_or_else(
+        || PathBuf::from("/var/lib/loki"),
+        |home| Path::new(home).join(".loki"),
+    );
+    let key = Key::new("data_directory")
+        .variables(&["LOKI_DATA_DIR"])
+        .flag("--data-dir");
+    let directory = reader.value(&key, default);
+    if !directory.is_absolute() {
+        reader.mistake("data_directory", "must be an absolute path");
+    }
+    Home::new(directory)
+}
+
+/// Reads what is logged; both processes do.
+pub(crate) fn log(reader: &mut Reader) -> Log {
+    Log {
+        level: reader.value(
+            &Key::new("log.level").variables(&["LOKI_LOG"]),
+            LogLevel::default(),
+        ),
+        format: reader.value(
+            &Key::new("log.format").variables(&["LOKI_LOG_FORMAT"]),
+            LogFormat::default(),
+        ),
+    }
+}
+
+fn tls(reader: &mut Reader) -> Option<Tls> {
+    let certificate = reader.optional::<PathBuf>(
+        &Key::new("tls.certificate")
+            .variables(&["LOKI_TLS_CERT"])
+            .flag("--tls-cert"),
+    );
+    let key = reader.optional::<PathBuf>(
+        &Key::new("tls.key")
+            .variables(&["LOKI_TLS_KEY"])
+            .flag("--tls-key"),
+    );
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(Tls { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => {
+            reader.mistake(
+                "tls.certificate",
+                "the private key is missing: set tls.key, LOKI_TLS_KEY or --tls-key",
+            );
+            None
+        }
+        (None, Some(_)) => {
+            reader.mistake(
+                "tls.key",
+                "the certificate is missing: set tls.certificate, LOKI_TLS_CERT or --tls-cert",
+            );
+            None
+        }
+    }
+}
+
+fn listen(reader: &mut Reader, tokens_required: bool, tls: bool) -> Listen {
+    let host = reader.value(
+        &Key::new("listen.host")
+            .variables(&["LOKI_DASHBOARD_HOST", "LOKI_API_HOST"])
+            .flag("--host")
+            .must_agree(),
+        Host::LOOPBACK,
+    );
+    let port = reader.value(
+        &Key::new("listen.port")
+            .variables(&["LOKI_DASHBOARD_PORT"])
+            .flag("--port"),
+        PORT,
+    );
+    let dangerously_allow_insecure_bind = reader.value(
+        &Key::new("listen.dangerously_allow_insecure_bind")
+            .flag("--dangerously-allow-insecure-bind"),
+        false,
+    );
+    let listen = Listen {
+        address: host.with_port(port),
+        host_names: reader.value(&Key::new("listen.host_names"), Vec::new()),
+        origins: origins(reader),
+        trusted_proxies: trusted_proxies(reader),
+        dangerously_allow_insecure_bind,
+    };
+    refuse_open_door(reader, host, &listen, tokens_required, tls);
+    listen
+}
+
+/// An open door is never accidental.
+fn refuse_open_door(
+    reader: &mut Reader,
+    host: Host,
+    listen: &Listen,
+    tokens_required: bool,
+    tls: bool,
+) {
+    if host.is_loopback() {
+        return;
+    }
+    if listen.dangerously_allow_insecure_bind {
+        if listen.trusted_proxies.is_empty() {
+            reader.mistake(
+                "listen.dangerously_allow_insecure_bind",
+                "needs listen.trusted_proxies: the balancer in front that terminates TLS",
+            );
+        }
+        return;
+    }
+    let mut missing = Vec::new();
+    if !tokens_required {
+        missing.push("authentication (LOKI_ENTERPRISE_AUTH=true)");
+    }
+    if !tls {
+        missing.push("TLS (LOKI_TLS_CERT and LOKI_TLS_KEY)");
+    }
+    if !missing.is_empty() {
+        let message = format!(
+            "others could reach {host} without protection: configure {}, or listen on 127.0.0.1; \
+             behind a balancer that terminates TLS, use --dangerously-allow-insecure-bind",
+            missing.join(" and ")
+        );
+        reader.mistake("listen.host", message);
+    }
+}
+
+fn origins(reader: &mut Reader) -> Vec<String> {
+    let key = Key::new("listen.origins").variables(&["LOKI_DASHBOARD_CORS"]);
+    let origins = reader.value(&key, Vec::<String>::new());
+    for origin in &origins {
+        let host = origin
+            .strip_prefix("https://")
+            .or_else(|| origin.strip_prefix("http://"));
+        let plain = host.is_some_and(|host| {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+        });
+        if !plain {
+            let message = format!(
+                "{origin:?} is not an origin such as https://console.example.org; wildcards are not supported"
+            );
+            reader.mistake("listen.origins", message);
+        }
+    }
+    origins
+}
+
+fn trusted_proxies(reader: &mut Reader) -> Vec<IpNet> {
+    let key = Key::new("listen.trusted_proxies").variables(&["LOKI_TRUSTED_PROXIES"]);
+    let mut ranges = Vec::new();
+    for text in reader.value(&key, Vec::<String>::new()) {
+        let range = text
+            .parse::<IpNet>()
+            .ok()
+            .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        match range {
+            Some(range) => ranges.push(range),
+            None => reader.mistake(
+                "listen.trusted_proxies",
+                format!("{text:?} is not an address range such as 10.0.0.0/8"),
+            ),
+        }
+    }
+    ranges
+}
+
+/// `LOKI_AUDIT_DISABLED` switches the audit off, `LOKI_ENTERPRISE_AUDIT=true` forces it on.
+fn audit_enabled(reader: &mut Reader) -> bool {
+    let enabled = reader.value(&Key::new("audit.enabled"), true);
+    let disabled = reader.variable::<bool>("LOKI_AUDIT_DISABLED");
+    let forced = reader.variable::<bool>("LOKI_ENTERPRISE_AUDIT");
+    let (effective, variable) = match (forced, disabled) {
+        (Some(true), _) => (true, "LOKI_ENTERPRISE_AUDIT"),
+        (_, Some(disabled)) => (!disabled, "LOKI_AUDIT_DISABLED"),
+        (_, None) => return enabled,
+    };
+    reader.overridden(
+        "audit.enabled",
+        effective.show(),
+        Origin::Variable(variable),
+    );
+    if !effective {
+        reader.warning("the audit trail is off: nothing records who did what");
+    }
+    effective
+}
+
+fn upstream(reader: &mut Reader, home: &Home) -> Upstream {
+    Upstream {
+        socket: reader.value(&Key::new("runtime.socket"), home.runtime_socket()),
+        connect_timeout: reader.value(&Key::new("runtime.connect_timeout"), Duration::from_secs(1)),
+        read_timeout: reader.value(&Key::new("runtime.read_timeout"), Duration::from_secs(60)),
+        idle_timeout: reader.value(&Key::new("runtime.idle_timeout"), Duration::from_secs(20)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

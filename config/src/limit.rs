@@ -1,0 +1,49 @@
+//! Bounds on everything that a peer of the gateway can make grow.
+
+use std::time::Duration;
+
+use crate::load::{Key, Reader};
+
+/// The gateway's bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most connections at once.
+    pub connections_max: u32,
+    /// Most connections at once from one address.
+    pub connections_per_address_max: u32,
+    /// Longest request header in bytes, all fields together.
+    pub header_bytes_max: u32,
+    /// Most header fields.
+    pub header_count_max: u32,
+    /// Longest path and query in bytes.
+    pub target_bytes_max: u32,
+    /// Longest TLS handshake.
+    pub handshake_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// Longest wait for requests under way when stopping.
+    pub drain_timeout: Duration,
+    /// Most audit records that wait for the disk.
+    pub audit_queue_max: u32,
+}
+
+impl Limits {
+    /// Reads the `[limits]` table.
+    pub(crate) fn read(reader: &mut Reader) -> Self {
+        Self {
+            connections_max: reader.value(&Key::new("limits.connections_max"), 10_000),
+            connections_per_address_max: reader
+                .value(&Key::new("limits.connections_per_address_max"), 1_000),
+            header_bytes_max: reader.value(&Key::new("limits.header_bytes_max"), 32 * 1024),
+            header_count_max: reader.value(&Key::new("limits.header_count_max"), 100),
+            target_bytes_max: reader.value(&Key::new("limits.target_bytes_max"), 8 * 1024),
+            handshake_timeout: reader.value(
+                &Key::new("limits.handshake_timeout"),
+                Duration::from_secs(10),
+            ),
+            idle_timeout: reader.value(&Key::new("limits.idle_timeout"), Duration::from_secs(60)),
+            drain_timeout: reader.value(&Key::new("limits.drain_timeout"), Duration::from_secs(10)),
+            audit_queue_max: reader.value(&Key::new("limits.audit_queue_max"), 8_192),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The runtime's settings: read, checked, and defaulted.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::contract::session::AutonomyMode;
+use crate::gateway::{self, Loaded, Log};
+use crate::home::Home;
+use crate::load::{Key, Mistakes, Reader, Sources};
+
+/// Everything that the runtime is told.
+#[derive(Clone, Debug)]
+pub struct RuntimeSettings {
+    /// The data directory.
+    pub home: Home,
+    /// The Unix socket on which the gateway calls.
+    pub socket: PathBuf,
+    /// Bounds of sessions.
+    pub sessions: Sessions,
+    /// Folders below which projects may lie.
+    pub project_roots: Vec<PathBuf>,
+    /// Name of the provider that a request without one gets.
+    pub provider: String,
+    /// The providers, by name.
+    pub providers: Vec<Provider>,
+    /// The operator's verify command; none means that results are unverified.
+    pub verify: Vec<String>,
+    /// Whether work stays on the session's branch.
+    pub branch_protection: bool,
+    /// What the kernel is asked to enforce.
+    pub jail: Jail,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// Bounds of sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// Most live sessions.
+    pub live_max: u32,
+    /// Most sessions that wait for a place.
+    pub queue_max: u32,
+    /// Most iterations of a session.
+    pub iterations_max: u32,
+    /// Longest iteration.
+    pub iteration_timeout: Duration,
+    /// Longest run of the verify command.
+    pub verify_timeout: Duration,
+    /// Time between asking an agent to end and ending it.
+    pub stop_grace: Duration,
+    /// Most bytes of output kept of one iteration; more ends the iteration.
+    pub output_bytes_max: u64,
+}
+
+/// A provider: a program that does an agent's work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// The name that callers use.
+    pub name: String,
+    /// Program and arguments; the prompt comes on standard input.
+    pub command: Vec<String>,
+    /// Names of the runtime's variables that the program gets.
+    pub environment: Vec<String>,
+}
+
+/// What the kernel is asked to enforce on every agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jail {
+    /// Files and folders that agents may read besides the system's own, if present.
+    pub read: Vec<PathBuf>,
+    /// TCP ports that agents may connect to.
+    pub connect_ports: Vec<u16>,
+    /// Whether a session may start although the kernel enforces nothing.
+    pub allow_advisory: bool,
+    /// Whether a session must not start unless every layer is there.
+    pub require_enforcement: bool,
+}
+
+impl RuntimeSettings {
+    /// Reads and checks the runtime's settings.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn load(sources: Sources) -> Result<Loaded<Self>, Mistakes> {
+        let mut reader = Reader::new(sources);
+        let home = gateway::home(&mut reader);
+        let providers = providers(&mut reader);
+        let settings = Self {
+            socket: reader.value(&Key::new("socket"), home.runtime_socket()),
+            sessions: sessions(&mut reader),
+            project_roots: project_roots(&mut reader),
+            provider: reader.value(
+                &Key::new("provider").variables(&["LOKI_PROVIDER"]),
+                "claude".to_owned(),
+            ),
+            providers,
+            verify: reader.value(&Key::new("verify.command"), Vec::new()),
+            branch_protection: reader.value(
+                &Key::new("branch.protection").variables(&["LOKI_BRANCH_PROTECTION"]),
+                false,
+            ),
+            jail: jail(&mut reader),
+            log: gateway::log(&mut reader),
+            home,
+        };
+        refuse_unbuilt(&mut reader);
+        let (effective, warnings) = reader.finish()?;
+        Ok(Loaded {
+            settings,
+            effective,
+            warnings,
+        })
+    }
+}
+
+fn sessions(reader: &mut Reader) -> Sessions {
+    let sessions = Sessions {
+        live_max: reader.value(&Key::new("sessions.live_max"), 4),
+        queue_max: reader.value(&Key::new("sessions.queue_max"), 16),
+        iterations_max: reader.value(
+            &Key::new("sessions.iterations_max").variables(&["LOKI_MAX_ITERATIONS"]),
+            50,
+        ),
+        iteration_timeout: reader.value(
+            &Key::new("sessions.iteration_timeout"),
+            Duration::from_secs(3_600),
+        ),
+        verify_timeout: reader.value(
+            &Key::new("sessions.verify_timeout"),
+            Duration::from_secs(900),
+        ),
+        stop_grace: reader.value(&Key::new("sessions.stop_grace"), Duration::from_secs(5)),
+        output_bytes_max: reader.value(&Key::new("sessions.output_bytes_max"), 64 * 1024 * 1024),
+    };
+    for (key, value) in [
+        ("sessions.live_max", sessions.live_max),
+        ("sessions.iterations_max", sessions.iterations_max),
+    ] {
+        if value == 0 {
+            reader.mistake(key, "must be at least 1");
+        }
+    }
+    sessions
+}
+
+fn project_roots(reader: &mut Reader) -> Vec<PathBuf> {
+    let default: Vec<String> = reader
+        .environment()
+        .get("HOME")
+        .cloned()
+        .into_iter()
+        .collect();
+    let key = Key::new("projects.roots").variables(&["LOKI_WORKSPACE_ROOTS"]);
+    let roots = reader.value(&key, default);
+    for root in &roots {
+        if !root.starts_with('/') {
+            reader.mistake(
+                "projects.roots",
+                format!("{root:?} is not an absolute path"),
+            );
+        }
+    }
+    roots.into_iter().map(PathBuf::from).collect()
+}
+
+fn providers(reader: &mut Reader) -> Vec<Provider> {
+    let mut providers = Vec::new();
+    for name in reader.tables_below("providers") {
+        let command_key = format!("providers.{name}.command");
+        let command = reader.value(&Key::new(command_key.clone()), Vec::<String>::new());
+        let environment = reader.value(
+            &Key::new(format!("providers.{name}.environment")),
+            Vec::new(),
+        );
+        if command.first().is_none_or(String::is_empty) {
+            reader.mistake(
+                &command_key,
+                "names no program: set a list of program and arguments",
+            );
+        }
+        providers.push(Provider {
+            name,
+            command,
+            environment,
+        });
+    }
+    providers
+}
+
+fn jail(reader: &mut Reader) -> Jail {
+    let ports = reader.value(&Key::new("jail.connect_ports"), vec!["443".to_owned()]);
+    let mut connect_ports = Vec::new();
+    for text in ports {
+        match text.parse::<u16>() {
+            Ok(port) if port > 0 => connect_ports.push(port),
+            Ok(_) | Err(_) => {
+                reader.mistake("jail.connect_ports", format!("{text:?} is not a port"));
+            }
+        }
+    }
+    Jail {
+        read: reader
+            .value(&Key::new("jail.read"), Vec::<String>::new())
+            .into_iter()
+            .map(PathBuf::from)
+            .collect(),
+        connect_ports,
+        allow_advisory: reader.value(&Key::new("jail.allow_advisory"), false),
+        require_enforcement: reader.value(&Key::new("jail.require_enforcement"), false),
+    }
+}
+
+/// Refuses protections that this version does not enforce, instead of pretending.
+fn refuse_unbuilt(reader: &mut Reader) {
+    const WHY: &str =
+        "this version does not enforce it, so it does not start with it: leave it unset";
+    let sandbox = Key::new("sandbox.enabled").variables(&["LOKI_SANDBOX_MODE"]);
+    if reader.value(&sandbox, false) {
+        reader.mistake("sandbox.enabled", WHY);
+    }
+    let staged = Key::new("autonomy.staged").variables(&["LOKI_STAGED_AUTONOMY"]);
+    if reader.value(&staged, false) {
+        reader.mistake("autonomy.staged", WHY);
+    }
+    let mode = Key::new("autonomy.mode").variables(&["LOKI_AUTONOMY_MODE"]);
+    if reader.value(&mode, AutonomyMode::default()) != AutonomyMode::Perpetual {
+        reader.mistake("autonomy.mode", WHY);
+    }
+    let paths = Key::new("paths.allowed").variables(&["LOKI_ALLOWED_PATHS"]);
+    if !reader.value(&paths, Vec::<String>::new()).is_empty() {
+        reader.mistake("paths.allowed", WHY);
+    }
+    let commands = Key::new("commands.blocked").variables(&["LOKI_BLOCKED_COMMANDS"]);
+    if !reader.value(&commands, Vec::<String>::new()).is_empty() {
+        reader.mistake("commands.blocked", WHY);
+    }
+}
+
+#[cfg(test)]
+mod tests;
