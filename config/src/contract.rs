@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod caller;
+pub mod endpoint;
 pub mod figures;
 pub mod id;
 pub mod operation;
