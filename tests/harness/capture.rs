@@ -125,7 +125,10 @@ fn read(reader: &mut BufReader<UnixStream>) -> Option<Captured> {
         head,
         body: Vec::new(),
     };
-    let length = captured.values("content-length").first().and_then(|text| text.parse().ok());
+    let length = captured
+        .values("content-length")
+        .first()
+        .and_then(|text| text.parse().ok());
     captured.body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut captured.body).ok()?;
     Some(captured)

@@ -232,7 +232,10 @@ impl Request<'_> {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.target, self.host);
+        let mut text = format!(
+            "{} {} HTTP/1.1\r\nHost: {}\r\n",
+            self.method, self.target, self.host
+        );
         for (name, value) in &self.fields {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -280,7 +283,10 @@ fn read_to_close(stream: &mut impl Read, bytes: &mut Vec<u8>) {
         let found = match reader.fill_buf() {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                panic!("neither answered nor closed: {}", String::from_utf8_lossy(bytes))
+                panic!(
+                    "neither answered nor closed: {}",
+                    String::from_utf8_lossy(bytes)
+                )
             }
             Err(_) => return,
         };

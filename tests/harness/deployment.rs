@@ -193,7 +193,11 @@ impl Deployment {
         let id = child.id();
         self.gateway = Some(child);
         poll::until("the gateway listens", || {
-            assert!(process::is_alive(id), "the gateway ended: {}", self.log("loki-gateway"));
+            assert!(
+                process::is_alive(id),
+                "the gateway ended: {}",
+                self.log("loki-gateway")
+            );
             self.endpoint().filter(|endpoint| endpoint.pid == id)
         });
     }
@@ -208,7 +212,11 @@ impl Deployment {
         self.runtime = Some(child);
         let socket = Client::unix(self.home().runtime_socket());
         poll::until("the runtime answers", || {
-            assert!(process::is_alive(id), "the runtime ended: {}", self.log("loki-runtime"));
+            assert!(
+                process::is_alive(id),
+                "the runtime ended: {}",
+                self.log("loki-runtime")
+            );
             socket.is_answered().then_some(())
         });
     }
@@ -289,7 +297,11 @@ impl Deployment {
                 return Some(view);
             }
             let over = ["completed", "failed", "stopped", "expired"].contains(&state.as_str());
-            assert!(!over, "session ended: {view:#}\n{}", self.log("loki-runtime"));
+            assert!(
+                !over,
+                "session ended: {view:#}\n{}",
+                self.log("loki-runtime")
+            );
             None
         })
     }
@@ -337,11 +349,16 @@ pub fn session_request(project: &Path) -> Value {
 fn stop(child: Option<Child>) -> Option<i32> {
     let mut child = child?;
     process::signal(child.id(), Signal::TERM);
-    let status = poll::until("a daemon ends", || child.try_wait().expect("it can be waited for"));
+    let status = poll::until("a daemon ends", || {
+        child.try_wait().expect("it can be waited for")
+    });
     status.code()
 }
 
-#[expect(clippy::print_stderr, reason = "a failed test shows what the daemons said")]
+#[expect(
+    clippy::print_stderr,
+    reason = "a failed test shows what the daemons said"
+)]
 fn report(program: &str, log: &str) {
     eprintln!("--- {program}\n{log}");
 }

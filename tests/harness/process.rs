@@ -33,7 +33,9 @@ pub fn is_alive(id: u32) -> bool {
 /// # Panics
 /// When it stays.
 pub fn wait_until_gone(id: u32) {
-    poll::until(&format!("process {id} ends"), || (!is_alive(id)).then_some(()));
+    poll::until(&format!("process {id} ends"), || {
+        (!is_alive(id)).then_some(())
+    });
 }
 
 /// Returns the processes that work in `directory` or speak of it, besides this one, each with its
@@ -44,7 +46,11 @@ pub fn around(directory: &Path) -> Vec<(u32, String)> {
     let own = std::process::id();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("/proc is there").flatten() {
-        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
             continue;
         };
         if id == own || !is_alive(id) {
@@ -62,5 +68,7 @@ pub fn around(directory: &Path) -> Vec<(u32, String)> {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }

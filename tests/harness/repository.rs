@@ -114,7 +114,11 @@ impl Repository {
     /// When it does.
     pub fn assert_sound(&self) {
         let finished = self.try_git(&["fsck", "--full", "--strict", "--no-dangling"]);
-        assert_eq!((finished.code, finished.text().as_str()), (0, ""), "{finished}");
+        assert_eq!(
+            (finished.code, finished.text().as_str()),
+            (0, ""),
+            "{finished}"
+        );
     }
 }
 

@@ -42,9 +42,8 @@ impl Token {
                 .find_map(|line| line.strip_prefix(&start))
                 .map(|rest| rest.trim().to_owned())
         };
-        let needed = |label: &str| {
-            value(label).unwrap_or_else(|| panic!("no line {label}: in\n{output}"))
-        };
+        let needed =
+            |label: &str| value(label).unwrap_or_else(|| panic!("no line {label}: in\n{output}"));
         Self {
             name: needed("Name"),
             id: needed("ID"),

@@ -58,7 +58,12 @@ impl Response {
     /// When it tells of none, or of another status.
     #[must_use]
     pub fn problem(&self) -> Problem {
-        assert_eq!(self.field("content-type"), Some(MEDIA_TYPE), "{}", self.text());
+        assert_eq!(
+            self.field("content-type"),
+            Some(MEDIA_TYPE),
+            "{}",
+            self.text()
+        );
         let problem: Problem = serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("not a problem: {error}: {}", self.text()));
         assert_eq!(problem.status, self.status);
@@ -71,7 +76,12 @@ impl Response {
     /// When it is another.
     #[must_use]
     pub fn with_status(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.body)
+        );
         self
     }
 
