@@ -77,6 +77,42 @@ fn starting_a_session_is_recorded_as_documented() {
 }
 
 #[test]
+fn stopping_a_session_is_recorded() {
+    let deployment = Deployment::builder()
+        .with_tokens()
+        .with_provider("claude", Agent::never_ending())
+        .start();
+    let token = deployment.token("ci-bot", &["--role", "operator"]);
+    let client = deployment.client().with_token(&token.raw);
+    let id = deployment.start_session(&client, deployment.project("app").path());
+    let _running = deployment.session_in(&client, &id, &["running"]);
+    let stop = format!("/api/sessions/{id}/stop");
+    let _stopped = client.request("POST", &stop).send();
+    let record = deployment.audit().until("the stop", |record| {
+        record["action"] == "session.stop" && record["phase"] == "outcome"
+    });
+    assert_eq!(record["user"], "token:ci-bot");
+    assert_eq!(record["resource"], format!("session:{id}"));
+    let _view = deployment.session_in(&client, &id, &["stopped"]);
+}
+
+#[test]
+fn files_are_named_by_their_day() {
+    let deployment = Deployment::builder().start();
+    let before = Utc::now().date_naive();
+    let _served = deployment.client().get("/api/status").with_status(200);
+    let _record = deployment
+        .audit()
+        .until("the read", |record| record["action"] == "status.show");
+    let after = Utc::now().date_naive();
+    for file in deployment.audit().files() {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let fits = [before, after].map(|day| format!("audit-{day}.jsonl"));
+        assert!(fits.contains(&name.to_owned()), "{name}");
+    }
+}
+
+#[test]
 fn a_mutation_has_a_decision_an_outcome_and_an_end() {
     let deployment = Deployment::builder().with_tokens().start();
     let token = deployment.token("ci-bot", &["--role", "operator"]);
