@@ -1,1 +1,7 @@
-//! Placeholder
+//! The edge: who may come in.
+//!
+//! Invariant: everything here that decides is testable without a network.
+
+pub mod audit;
+pub mod clock;
+pub mod metrics;
