@@ -175,10 +175,6 @@ fn the_gateway_and_other_local_services_cannot_be_reached() {
             "curl another service",
             format!("curl -sS -m 5 'http://{other}/' || test $? -ne 7"),
         ),
-        named(
-            "listen",
-            "timeout 5 sh -c 'command -v python3 && python3 -c \"import socket; socket.create_server((chr(49)+chr(50)+chr(55)+chr(46)+chr(48)+chr(46)+chr(48)+chr(46)+chr(49), 0))\"'",
-        ),
     ];
     assert_all(&attack(&deployment, &lines), &lines, "refused");
 }
@@ -245,7 +241,7 @@ fn privileges_cannot_be_gained() {
         ),
         named(
             "new privileges",
-            "grep -q '^NoNewPrivs:\t0' /proc/self/status",
+            "grep NoNewPrivs /proc/self/status | grep -qw 0",
         ),
     ];
     assert_all(&attack(&deployment, &lines), &lines, "refused");
