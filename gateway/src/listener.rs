@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use config::contract::problem::{MEDIA_TYPE, Problem};
+use config::contract::id::RequestId;
+use config::contract::problem::Problem;
 use config::limit::Limits;
 use pingora::apps::ServerApp;
 use pingora::proxy::HttpProxy;
@@ -21,10 +22,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
+use crate::answer;
 use crate::connection::Connection;
 use crate::metrics::Dropped;
 use crate::peer_user;
 use crate::proxy::Proxy;
+use crate::random;
 use crate::state::State;
 
 /// Connections that the kernel holds until they are accepted.
@@ -201,11 +204,21 @@ impl Visit {
 
     async fn shake_hands(&self, stream: TcpStream, place: Place) -> Option<Connection> {
         let Some(acceptor) = &self.tls else {
-            return Some(Connection::plain(stream, self.peer, place));
+            return Some(Connection::plain(
+                stream,
+                self.peer,
+                place,
+                Arc::clone(&self.state),
+            ));
         };
         let shaking = tokio::time::timeout(self.handshake_timeout, acceptor.accept(stream));
         match shaking.await {
-            Ok(Ok(stream)) => Some(Connection::tls(stream, self.peer, place)),
+            Ok(Ok(stream)) => Some(Connection::tls(
+                stream,
+                self.peer,
+                place,
+                Arc::clone(&self.state),
+            )),
             Ok(Err(error)) => {
                 tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
                 self.state.metrics.dropped(Dropped::HandshakeFailed);
@@ -225,15 +238,10 @@ fn other_user_answer() -> Vec<u8> {
     let problem = Problem::new("other_user", "other user", 403)
         .detail("without authentication only the gateway's own user is served")
         .fix("the operator sets LOKI_ENTERPRISE_AUTH=true");
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut answer = format!(
-        "HTTP/1.1 403 Forbidden\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\n\
-         connection: close\r\n\r\n",
-        body.len()
+    random::bytes().map_or_else(
+        |_| Vec::new(),
+        |bytes| answer::raw_problem(&problem, &RequestId::from_random(bytes)),
     )
-    .into_bytes();
-    answer.extend_from_slice(&body);
-    answer
 }
 
 /// The live connections, counted in all and by address.
