@@ -1,7 +1,9 @@
 //! What the gateway itself answers, with the headers that every answer owes.
 
 use bytes::Bytes;
-use config::contract::problem;
+use config::contract::id::RequestId;
+use config::contract::problem::{self, Problem};
+use http::StatusCode;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
@@ -108,6 +110,30 @@ impl Answer {
         }
         Ok(())
     }
+}
+
+/// Returns the whole HTTP/1.1 answer of a refusal on a connection that ends with it.
+pub(crate) fn raw(refusal: &Refusal, id: &RequestId) -> Vec<u8> {
+    let mut problem = refusal.problem();
+    problem.request_id = Some(id.to_string());
+    raw_problem(&problem, id)
+}
+
+/// Returns the whole HTTP/1.1 answer of a problem on a connection that ends with it.
+pub(crate) fn raw_problem(problem: &Problem, id: &RequestId) -> Vec<u8> {
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut answer = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+         {REQUEST_ID}: {id}\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n",
+        status.as_str(),
+        status.canonical_reason().unwrap_or_default(),
+        problem::MEDIA_TYPE,
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    answer
 }
 
 /// Adds the fields that protect the reader of any answer, the runtime's too.

@@ -18,7 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::front::Front;
 use crate::listener::Place;
+use crate::state::State;
 
 /// Bytes gathered before they are written, so that header and body leave together.
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
@@ -35,22 +37,35 @@ pub(crate) struct Connection {
     transport: Transport,
     socket: Arc<SocketDigest>,
     tls: Option<Arc<SslDigest>>,
+    /// Follows HTTP/1; HTTP/2 has framing of its own.
+    front: Option<Front>,
     _place: Place,
 }
 
 impl Connection {
     /// Wraps a connection without TLS.
-    pub(crate) fn plain(stream: TcpStream, peer: SocketAddr, place: Place) -> Self {
+    pub(crate) fn plain(
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Place,
+        state: Arc<State>,
+    ) -> Self {
         Self {
             socket: digest(&stream, peer),
             transport: Transport::Plain(BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream)),
             tls: None,
+            front: Some(Front::new(peer, state)),
             _place: place,
         }
     }
 
     /// Wraps a connection whose handshake is done.
-    pub(crate) fn tls(stream: TlsStream<TcpStream>, peer: SocketAddr, place: Place) -> Self {
+    pub(crate) fn tls(
+        stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
+        place: Place,
+        state: Arc<State>,
+    ) -> Self {
         let (tcp, session) = stream.get_ref();
         let cipher = session
             .negotiated_cipher_suite()
@@ -62,10 +77,12 @@ impl Connection {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(_) | None => "unknown",
         };
+        let front = (session.alpn_protocol() != Some(b"h2")).then(|| Front::new(peer, state));
         let tls = SslDigest::new(cipher, version, None, None, Vec::new());
         Self {
             socket: digest(tcp, peer),
             tls: Some(Arc::new(tls)),
+            front,
             transport: Transport::Tls(Box::new(BufWriter::with_capacity(
                 WRITE_BUFFER_BYTES,
                 stream,
@@ -89,9 +106,16 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        let Self {
+            transport, front, ..
+        } = &mut *self;
+        match (transport, front) {
+            (Transport::Plain(stream), Some(front)) => front.poll_read(stream, context, buffer),
+            (Transport::Plain(stream), None) => Pin::new(stream).poll_read(context, buffer),
+            (Transport::Tls(stream), Some(front)) => {
+                front.poll_read(&mut **stream, context, buffer)
+            }
+            (Transport::Tls(stream), None) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }

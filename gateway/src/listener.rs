@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use config::contract::problem::{MEDIA_TYPE, Problem};
+use config::contract::id::RequestId;
+use config::contract::problem::Problem;
 use config::limit::Limits;
 use pingora::apps::ServerApp;
 use pingora::proxy::HttpProxy;
@@ -21,10 +22,13 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
+use crate::answer;
 use crate::connection::Connection;
+use crate::edge_record;
 use crate::metrics::Dropped;
 use crate::peer_user;
 use crate::proxy::Proxy;
+use crate::random;
 use crate::state::State;
 
 /// Connections that the kernel holds until they are accepted.
@@ -123,7 +127,7 @@ impl Listener {
                 }
             };
             let Some(place) = Places::take(&places, peer.ip()) else {
-                state.metrics.dropped(Dropped::NoPlace);
+                edge_record::dropped(&state, peer.ip(), Dropped::NoPlace);
                 continue;
             };
             let visit = Visit {
@@ -179,7 +183,7 @@ impl Visit {
             Ok(Ok(Some(user))) if user == ours || user == 0 => Some(stream),
             Ok(Ok(user)) => {
                 tracing::warn!(%peer, ?user, "refused a connection of another user");
-                self.state.metrics.dropped(Dropped::OtherUser);
+                edge_record::dropped(&self.state, self.peer.ip(), Dropped::OtherUser);
                 if self.tls.is_none()
                     && let Err(error) = stream.write_all(&other_user_answer()).await
                 {
@@ -189,7 +193,7 @@ impl Visit {
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "cannot tell whose connection it is, so it is refused");
-                self.state.metrics.dropped(Dropped::OtherUser);
+                edge_record::dropped(&self.state, self.peer.ip(), Dropped::OtherUser);
                 None
             }
             Err(error) => {
@@ -201,19 +205,29 @@ impl Visit {
 
     async fn shake_hands(&self, stream: TcpStream, place: Place) -> Option<Connection> {
         let Some(acceptor) = &self.tls else {
-            return Some(Connection::plain(stream, self.peer, place));
+            return Some(Connection::plain(
+                stream,
+                self.peer,
+                place,
+                Arc::clone(&self.state),
+            ));
         };
         let shaking = tokio::time::timeout(self.handshake_timeout, acceptor.accept(stream));
         match shaking.await {
-            Ok(Ok(stream)) => Some(Connection::tls(stream, self.peer, place)),
+            Ok(Ok(stream)) => Some(Connection::tls(
+                stream,
+                self.peer,
+                place,
+                Arc::clone(&self.state),
+            )),
             Ok(Err(error)) => {
                 tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
-                self.state.metrics.dropped(Dropped::HandshakeFailed);
+                edge_record::dropped(&self.state, self.peer.ip(), Dropped::HandshakeFailed);
                 None
             }
             Err(_) => {
                 tracing::debug!(peer = %self.peer, "TLS handshake took too long");
-                self.state.metrics.dropped(Dropped::HandshakeTimeout);
+                edge_record::dropped(&self.state, self.peer.ip(), Dropped::HandshakeTimeout);
                 None
             }
         }
@@ -225,15 +239,10 @@ fn other_user_answer() -> Vec<u8> {
     let problem = Problem::new("other_user", "other user", 403)
         .detail("without authentication only the gateway's own user is served")
         .fix("the operator sets LOKI_ENTERPRISE_AUTH=true");
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut answer = format!(
-        "HTTP/1.1 403 Forbidden\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\n\
-         connection: close\r\n\r\n",
-        body.len()
+    random::bytes().map_or_else(
+        |_| Vec::new(),
+        |bytes| answer::raw_problem(&problem, &RequestId::from_random(bytes)),
     )
-    .into_bytes();
-    answer.extend_from_slice(&body);
-    answer
 }
 
 /// The live connections, counted in all and by address.

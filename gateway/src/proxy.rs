@@ -53,6 +53,7 @@ impl Proxy {
         // A body that nobody will read must not hold the connection for long.
         session.set_total_drain_timeout(Some(Duration::from_secs(1)));
         let answer = Answer::refusal(&refusal, record);
+        record.answer_bytes = answer.body.len() as u64;
         record.refused(refusal);
         answer.write(session, record, self.tls()).await
     }
@@ -67,6 +68,7 @@ impl Proxy {
         match admin::answer(admitted, session, &self.state).await {
             Ok(answer) => {
                 record.status = answer.status;
+                record.answer_bytes = answer.body.len() as u64;
                 answer.write(session, record, self.tls()).await
             }
             Err(refusal) => self.refuse(session, record, refusal).await,
@@ -100,8 +102,9 @@ impl ProxyHttp for Proxy {
         context: &mut Self::CTX,
     ) -> pingora::Result<bool> {
         let record = record(context)?;
-        let idle_timeout = self.state.settings.limits.idle_timeout;
-        session.set_keepalive((!self.state.is_draining()).then_some(idle_timeout.as_secs()));
+        let limits = &self.state.settings.limits;
+        session.set_keepalive((!self.state.is_draining()).then_some(limits.idle_timeout.as_secs()));
+        session.set_write_timeout(Some(limits.write_timeout));
         let admitted = match admission::admit(session.req_header(), &self.state, clock::now()) {
             Ok(admitted) => admitted,
             Err(turned) => {

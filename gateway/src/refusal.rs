@@ -77,6 +77,8 @@ pub enum Refusal {
     ForeignHost,
     /// A page of another origin asks.
     ForeignOrigin,
+    /// The header did not come in time.
+    HeaderTimeout,
     /// The header is longer or has more fields than allowed.
     HeaderTooLong,
     /// The gateway itself failed.
@@ -123,6 +125,7 @@ impl Refusal {
             Self::Draining => "draining",
             Self::ForeignHost => "foreign_host",
             Self::ForeignOrigin => "foreign_origin",
+            Self::HeaderTimeout => "header_timeout",
             Self::HeaderTooLong => "header_too_long",
             Self::Internal => "internal",
             Self::Malformed(_) => "malformed",
@@ -287,6 +290,7 @@ mod tests {
             Refusal::Draining,
             Refusal::ForeignHost,
             Refusal::ForeignOrigin,
+            Refusal::HeaderTimeout,
             Refusal::HeaderTooLong,
             Refusal::Internal,
             Refusal::Malformed(""),

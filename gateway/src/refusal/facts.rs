@@ -96,6 +96,15 @@ pub(super) static FACTS: &[Facts] = &[
         fix: "the operator lists allowed origins in LOKI_DASHBOARD_CORS",
     },
     Facts {
+        reason: "header_timeout",
+        status: 408,
+        action: "request.refused",
+        retry_after_seconds: None,
+        title: "header timeout",
+        detail: "the request header did not come in time",
+        fix: "send the request as a whole",
+    },
+    Facts {
         reason: "header_too_long",
         status: 431,
         action: "request.refused",
