@@ -8,7 +8,7 @@ CREATE TABLE session (
     prd_name TEXT NOT NULL,
     prd_text TEXT NOT NULL,
     provider TEXT NOT NULL,
-    branch TEXT NOT NULL UNIQUE,
+    branch TEXT NOT NULL,
     branch_protection INTEGER NOT NULL,
     started_by TEXT NOT NULL,
     principal TEXT NOT NULL,

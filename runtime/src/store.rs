@@ -62,9 +62,6 @@ pub enum StoreError {
     /// The session is not stored, or not in the state that the move starts from.
     #[error("cannot record session {0}: it is not stored in the expected state")]
     NotInState(SessionId),
-    /// Another session has this branch name already.
-    #[error("branch {0:?} belongs to another session")]
-    BranchTaken(String),
     /// A stored value is not of the known shape.
     #[error("cannot read {what} from the store: {text:?} is malformed")]
     Malformed {

@@ -39,7 +39,7 @@ impl Store {
     /// Remembers a new session together with its first event.
     ///
     /// # Errors
-    /// When its branch name is taken, or the database refuses.
+    /// When it is stored already, or the database refuses.
     pub async fn create(
         &self,
         session: &NewSession,
@@ -77,7 +77,7 @@ impl Store {
         .bind(&view.ended_at)
         .execute(&mut *transaction)
         .await
-        .map_err(|error| branch_taken(error, &view.branch))?;
+        .map_err(database(WHAT))?;
         let events = events::insert(&mut transaction, &view.id, vec![first], now).await?;
         transaction.commit().await.map_err(database(WHAT))?;
         self.count(events.len());
@@ -120,7 +120,7 @@ impl Store {
         .bind(step.from().name())
         .execute(&mut *transaction)
         .await
-        .map_err(|error| branch_taken(error, &view.branch))?
+        .map_err(database(WHAT))?
         .rows_affected();
         if changed != 1 {
             return Err(StoreError::NotInState(view.id.clone()));
@@ -242,15 +242,4 @@ fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
 
 fn parsed<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|_| malformed(what, text))
-}
-
-fn branch_taken(error: sqlx::Error, branch: &str) -> StoreError {
-    match &error {
-        sqlx::Error::Database(refusal)
-            if refusal.is_unique_violation() && refusal.message().contains("session.branch") =>
-        {
-            StoreError::BranchTaken(branch.to_owned())
-        }
-        _ => database("record a session")(error),
-    }
 }

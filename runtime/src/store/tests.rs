@@ -92,16 +92,6 @@ async fn a_move_from_another_state_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_branch_name_is_given_once() {
-    let fixture = Fixture::new().await;
-    fixture.create(&new_session(1)).await;
-    let mut second = new_session(2);
-    second.view.branch = new_session(1).view.branch;
-    let refused = fixture.store.create(&second, note("created"), now()).await;
-    assert!(matches!(refused, Err(StoreError::BranchTaken(_))));
-}
-
-#[tokio::test]
 async fn a_file_that_is_no_store_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let path = directory.path().join("runtime.db");
