@@ -1,7 +1,7 @@
 //! The gateway's settings: read, checked, and defaulted.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,7 +10,7 @@ use crate::address::Host;
 use crate::home::Home;
 use crate::limit::Limits;
 use crate::load::value::{LogFormat, LogLevel, Value};
-use crate::load::{Effective, Key, Mistakes, Origin, Reader, Sources};
+use crate::load::{self, Effective, Key, Mistakes, Origin, Reader, Sources};
 
 /// The default port of the main listener.
 pub const PORT: u16 = 57_374;
@@ -138,10 +138,7 @@ impl GatewaySettings {
 
 /// Reads the data directory; both processes do.
 pub(crate) fn home(reader: &mut Reader) -> Home {
-    let default = reader.environment().get("HOME").map_or_else(
-        || PathBuf::from("/var/lib/loki"),
-        |home| Path::new(home).join(".loki"),
-    );
+    let default = load::default_data_directory(reader.environment());
     let key = Key::new("data_directory")
         .variables(&["LOKI_DATA_DIR"])
         .flag("--data-dir");
