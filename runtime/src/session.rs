@@ -14,7 +14,9 @@ pub mod state;
 pub mod stop;
 pub mod verdict;
 
+mod attended;
 mod orphans;
+mod trail;
 mod workshop;
 
 use std::fmt;

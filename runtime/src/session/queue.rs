@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use config::runtime::Sessions;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// The places of a runtime.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Place {
 /// A turn to work; over when dropped.
 #[derive(Debug)]
 pub struct Turn {
-    _turn: Option<OwnedSemaphorePermit>,
+    _turn: Result<OwnedSemaphorePermit, AcquireError>,
 }
 
 /// Neither a place to work nor one to wait is free.
@@ -75,7 +75,7 @@ impl Place {
     pub async fn turn(&self) -> Turn {
         // The turns are never closed, so that there is always one to wait for.
         Turn {
-            _turn: Arc::clone(&self.turns).acquire_owned().await.ok(),
+            _turn: Arc::clone(&self.turns).acquire_owned().await,
         }
     }
 }

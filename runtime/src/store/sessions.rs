@@ -33,6 +33,8 @@ pub struct Unfinished {
     pub view: SessionView,
     /// The request that started it.
     pub request_id: RequestId,
+    /// The project's commit on which it began, if its clone was made.
+    pub base: Option<String>,
 }
 
 impl Store {
@@ -131,6 +133,20 @@ impl Store {
         Ok(events)
     }
 
+    /// Remembers the project's commit on which a session began.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn remember_base(&self, id: &SessionId, base: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE session SET base = ? WHERE id = ?")
+            .bind(base)
+            .bind(id.as_str())
+            .execute(&self.writer)
+            .await
+            .map(|_| ())
+            .map_err(database("remember a session's base"))
+    }
+
     /// Returns a session if it is stored.
     ///
     /// # Errors
@@ -170,6 +186,17 @@ impl Store {
         .collect()
     }
 
+    /// Returns the estimated cost of all kept sessions in US dollars, as far as it is known.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn cost_usd(&self) -> Result<f64, StoreError> {
+        sqlx::query_scalar("SELECT total(cost_usd) FROM session")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(database("sum costs"))
+    }
+
     /// Returns the sessions that are not in a final state, oldest first.
     ///
     /// # Errors
@@ -190,6 +217,7 @@ impl Store {
                 request_id: request_id
                     .parse()
                     .map_err(|_| malformed("a request id", request_id))?,
+                base: column(row, "base")?,
             })
         })
         .collect()
