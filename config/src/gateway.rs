@@ -334,4 +334,4 @@ fn upstream(reader: &mut Reader, home: &Home) -> Upstream {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,1 +1,3 @@
-//! Placeholder
+//! The edge: who may come in.
+
+pub mod tokens;
