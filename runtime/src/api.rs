@@ -76,10 +76,8 @@ pub fn router(api: Api) -> Result<Router, Mismatch> {
             return Err(Mismatch::NoOperation(name));
         }
     }
-    let mut router = Router::new().route(
-        contract_figures::PATH,
-        on(MethodFilter::GET, figures::show),
-    );
+    let mut router =
+        Router::new().route(contract_figures::PATH, on(MethodFilter::GET, figures::show));
     for row in rows {
         let (_, handler) = HANDLERS
             .iter()

@@ -5,6 +5,7 @@
 
 pub mod agent_audit;
 pub mod api;
+pub mod arguments;
 pub mod branch;
 pub mod clock;
 pub mod folder;

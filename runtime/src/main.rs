@@ -1,64 +1,83 @@
 //! The runtime's program: settings, log, store, sweep, serve, and an orderly end.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
 use config::contract::caller::{StatementKey, Verifier};
-use config::load::{Mistakes, Sources};
+use config::gateway::Loaded;
+use config::load::Sources;
 use config::runtime::RuntimeSettings;
 use config::secret;
 use runtime::api::listen::{Door, Lock};
-use runtime::api::serve::Server;
-use runtime::api::{self, Api};
+use runtime::api::{self, Api, serve::Server};
+use runtime::arguments::Arguments;
 use runtime::provider::Providers;
 use runtime::sandbox::Sandbox;
-use runtime::session::run::Agency;
-use runtime::session::{Sessions, recovery};
-use runtime::shutdown::{ANSWERS_WITHIN, SESSIONS_WITHIN, Signals};
+use runtime::session::{Sessions, recovery, run::Agency};
+use runtime::shutdown::{self, Signals};
 use runtime::store::Store;
 use runtime::{clock, logging};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs agent sessions behind the gateway.
-#[derive(Debug, Parser)]
-#[command(name = "loki-runtime", version)]
-struct Arguments {
-    /// Settings file, instead of runtime.toml in the data directory
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Data directory, instead of ~/.loki
-    #[arg(long, value_name = "FOLDER")]
-    data_dir: Option<String>,
-}
-
 fn main() -> ExitCode {
     let sources = Sources::from_process();
     let environment = sources.environment.clone();
-    let settings = match settings(Arguments::parse(), sources) {
-        Ok(settings) => settings,
+    let loaded = match Arguments::parse().settings(sources) {
+        Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&format!("bad settings:\n{mistakes}"), 64),
     };
-    if let Err(error) = logging::install(&settings.log) {
-        return refuse(&error.to_string(), 1);
-    }
-    match tokio::runtime::Runtime::new() {
-        Ok(executor) => match executor.block_on(run(settings, &environment)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refuse(&format!("{error:#}"), 1),
-        },
-        Err(error) => refuse(&format!("cannot start the runtime's threads: {error}"), 1),
+    match start(loaded, &environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&format!("{error:#}"), 1),
     }
 }
 
-fn settings(arguments: Arguments, sources: Sources) -> Result<RuntimeSettings, Mistakes> {
-    let sources = sources
-        .with_flag("--data-dir", arguments.data_dir)
-        .with_settings_file(arguments.config, "LOKI_RUNTIME_CONFIG", "runtime.toml")?;
-    let loaded = RuntimeSettings::load(sources)?;
-    Ok(loaded.settings)
+fn start(
+    loaded: Loaded<RuntimeSettings>,
+    environment: &BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    logging::install(&loaded.settings.log).map_err(anyhow::Error::from_boxed)?;
+    for warning in loaded.warnings {
+        tracing::warn!(warning, "settings");
+    }
+    let executor = tokio::runtime::Runtime::new().context("cannot start threads")?;
+    executor.block_on(run(Arc::new(loaded.settings), environment))
+}
+
+async fn run(
+    settings: Arc<RuntimeSettings>,
+    environment: &BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let lock = Lock::take(&settings.home)?;
+    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
+    let store = Store::open(&settings.home.runtime().join("runtime.db")).await?;
+    let sandbox = Sandbox::probe(&settings.home, &settings.jail)?;
+    let agency = Arc::new(Agency::new(Arc::clone(&settings), sandbox));
+    recovery::sweep(&store, &agency).await?;
+
+    let providers = Providers::new(&settings, environment);
+    let sessions = Sessions::new(Arc::clone(&settings), providers, store.clone(), agency);
+    let keys = keys.iter().map(StatementKey::new).collect();
+    let verifier = Verifier::new(keys, clock::now().timestamp_millis());
+    let router = api::router(Api::new(sessions.clone(), store.clone(), verifier))?;
+    let server = Server::start(Door::open(&settings.socket, &lock).await?, router);
+    tracing::info!(socket = %settings.socket.display(), "runtime ready");
+
+    let signal = signals.asked().await;
+    tracing::info!(signal, "runtime shutting down");
+    shutdown::in_order(server, &sessions, settings.sessions.stop_grace).await;
+    store.close().await;
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "there may be no log yet")]
+fn refuse(message: &str, code: u8) -> ExitCode {
+    eprintln!("loki-runtime: {message}");
+    ExitCode::from(code)
 }

@@ -132,7 +132,11 @@ mod tests {
     fn running_wins_over_paused_and_paused_over_nothing() {
         use SessionState::{Created, Paused, Preparing, Running, WaitingApproval};
         let check = |states: &[SessionState], expected: u8| {
-            assert_eq!(status_number(states.iter().copied()), expected, "{states:?}");
+            assert_eq!(
+                status_number(states.iter().copied()),
+                expected,
+                "{states:?}"
+            );
         };
         check(&[], 0);
         check(&[Created], 0);

@@ -142,8 +142,7 @@ impl Sandbox {
             .map_err(|source| failed(data_directory, source))?;
         places::keep_out_of_system(&data_directory)?;
         let readable = places::check_readable(&settings.read, &data_directory)?;
-        let run_directory =
-            create_run_directory(&runs).map_err(|source| failed(&runs, source))?;
+        let run_directory = create_run_directory(&runs).map_err(|source| failed(&runs, source))?;
         Ok(Self(Arc::new(Inner {
             jail,
             data_directory,
@@ -216,10 +215,12 @@ impl Sandbox {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let child = command.spawn().map_err(|source| SandboxError::Unstartable {
-            jail: self.0.jail.clone(),
-            source,
-        })?;
+        let child = command
+            .spawn()
+            .map_err(|source| SandboxError::Unstartable {
+                jail: self.0.jail.clone(),
+                source,
+            })?;
         Tree::new(child, files, output_bytes_max)
     }
 
@@ -310,7 +311,9 @@ fn create_run_directory(runs: &Path) -> io::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::other("too many folders of earlier runs; remove them"))
+    Err(io::Error::other(
+        "too many folders of earlier runs; remove them",
+    ))
 }
 
 const RUN_DIRECTORIES_MAX: u32 = 100_000;

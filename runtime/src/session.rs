@@ -154,8 +154,7 @@ impl Sessions {
         request: StartSession,
         statement: &Statement,
     ) -> Result<SessionView, StartError> {
-        let accepted =
-            acceptance::judge(request, &self.inner.settings, &self.inner.providers)?;
+        let accepted = acceptance::judge(request, &self.inner.settings, &self.inner.providers)?;
         let statement = statement.clone();
         let inner = Arc::clone(&self.inner);
         // A caller that goes away must not leave a stored session without a task.

@@ -206,6 +206,9 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).expect("read"), "somebody's");
         fs::set_permissions(home.run(), fs::Permissions::from_mode(0o755)).expect("chmod");
         let refused = Door::open(&path, &lock).await;
-        assert!(matches!(refused, Err(ListenError::TooOpen { mode: 0o755, .. })));
+        assert!(matches!(
+            refused,
+            Err(ListenError::TooOpen { mode: 0o755, .. })
+        ));
     }
 }

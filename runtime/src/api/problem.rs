@@ -71,10 +71,14 @@ pub(super) fn no_session(id: &str) -> Refused {
 
 /// Returns the refusal of a member that cannot be what it is.
 pub(super) fn invalid(status: u16, detail: impl Into<String>, fix: &str) -> Refused {
-    Problem::new("invalid-request", "The request cannot be understood", status)
-        .detail(detail)
-        .fix(fix)
-        .into()
+    Problem::new(
+        "invalid-request",
+        "The request cannot be understood",
+        status,
+    )
+    .detail(detail)
+    .fix(fix)
+    .into()
 }
 
 /// Logs what went wrong inside and tells the caller no more than that.
@@ -125,7 +129,9 @@ impl From<StartError> for Refused {
             }
             StartError::Full(_) => Problem::new("queue-full", "No place is free", 503)
                 .detail(detail)
-                .fix("try again later, stop a session, or let the operator raise sessions.queue_max")
+                .fix(
+                    "try again later, stop a session, or let the operator raise sessions.queue_max",
+                )
                 .into(),
             StartError::Closed => {
                 Problem::new("shutting-down", "The runtime is shutting down", 503)
@@ -151,7 +157,9 @@ fn unacceptable(why: &Unacceptable) -> Refused {
         Unacceptable::Loosens { field } => {
             Problem::new("loosening-refused", "A caller may only tighten", 422)
                 .detail(detail)
-                .fix(format!("leave {field} out, or let the operator change runtime.toml"))
+                .fix(format!(
+                    "leave {field} out, or let the operator change runtime.toml"
+                ))
         }
         Unacceptable::NotEnforced { field, variable } => {
             Problem::new("not-enforced", "This version does not enforce it", 422)

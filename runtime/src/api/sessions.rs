@@ -143,7 +143,9 @@ async fn bytes(operation: &str, request: Request) -> Result<axum::body::Bytes, R
     match tokio::time::timeout(BODY_WITHIN, read).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(Problem::new("body-too-long", "The body is too long", 413)
-            .detail(format!("the body is longer than {most} bytes, or broke off"))
+            .detail(format!(
+                "the body is longer than {most} bytes, or broke off"
+            ))
             .into()),
         Err(_) => Err(Problem::new("body-too-slow", "The body came too slowly", 408).into()),
     }

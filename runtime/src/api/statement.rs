@@ -97,16 +97,16 @@ fn authorize(request: &Request, statement: &Statement) -> Result<(), Refused> {
                 Err(problem.into())
             }
         },
-        Found::OtherMethod => Err(Problem::new(
-            "method-not-allowed",
-            "The path has no such method",
-            405,
-        )
-        .detail(format!(
-            "allowed: {}",
-            operation::methods_of(path).join(", ")
-        ))
-        .into()),
+        Found::OtherMethod => {
+            Err(
+                Problem::new("method-not-allowed", "The path has no such method", 405)
+                    .detail(format!(
+                        "allowed: {}",
+                        operation::methods_of(path).join(", ")
+                    ))
+                    .into(),
+            )
+        }
         Found::Operation(_) | Found::Nothing => {
             Err(Problem::new("not-found", "There is nothing here", 404).into())
         }

@@ -94,6 +94,9 @@ mod tests {
         assert_eq!(variables, [(&"API_KEY".to_owned(), &"hunter2".to_owned())]);
         assert_eq!(command.program(), "sh");
         let shown = format!("{command:?}");
-        assert!(shown.contains("API_KEY") && !shown.contains("hunter2"), "{shown}");
+        assert!(
+            shown.contains("API_KEY") && !shown.contains("hunter2"),
+            "{shown}"
+        );
     }
 }

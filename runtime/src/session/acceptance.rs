@@ -99,7 +99,11 @@ fn check_prd(request: &StartSession) -> Result<(), Unacceptable> {
     }
     if text.len() > PRD_BYTES_MAX {
         let why = format!("is longer than {PRD_BYTES_MAX} bytes");
-        return invalid("prd.text", why, "shorten it, or put details into the project");
+        return invalid(
+            "prd.text",
+            why,
+            "shorten it, or put details into the project",
+        );
     }
     if text.contains('\0') {
         let why = "holds a NUL character";
@@ -178,11 +182,7 @@ fn tightened(asked: &Tightening, protected: bool) -> Result<bool, Unacceptable> 
     }
 }
 
-fn invalid<T>(
-    field: &'static str,
-    why: impl Into<String>,
-    fix: &str,
-) -> Result<T, Unacceptable> {
+fn invalid<T>(field: &'static str, why: impl Into<String>, fix: &str) -> Result<T, Unacceptable> {
     Err(Unacceptable::Invalid {
         field,
         why: why.into(),

@@ -172,9 +172,7 @@ impl Live {
         view: SessionView,
         events: Vec<NewEvent>,
     ) -> Result<(), RecordError> {
-        self.store
-            .record(step, &view, events, clock::now())
-            .await?;
+        self.store.record(step, &view, events, clock::now()).await?;
         self.view.send_replace(Arc::new(view));
         Ok(())
     }

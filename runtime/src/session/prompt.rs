@@ -157,7 +157,10 @@ mod tests {
             verify: &["make".to_owned(), "test".to_owned()],
         };
         let text = prompt.write();
-        assert!(text.contains("when this command succeeds: make test\n"), "{text}");
+        assert!(
+            text.contains("when this command succeeds: make test\n"),
+            "{text}"
+        );
         assert!(
             text.ends_with(
                 "# Progress so far\n\n- iteration 1: 2 files changed; the verify command ended \

@@ -59,11 +59,7 @@ pub async fn sweep(store: &Store, agency: &Agency) -> Result<usize, RecoveryErro
     Ok(unfinished.len())
 }
 
-async fn fail(
-    store: &Store,
-    agency: &Agency,
-    session: &Unfinished,
-) -> Result<(), RecoveryError> {
+async fn fail(store: &Store, agency: &Agency, session: &Unfinished) -> Result<(), RecoveryError> {
     let old = &session.view;
     let mut reason = format!("the runtime ended while the session was {}", old.state);
     let mut view = SessionView::clone(old);

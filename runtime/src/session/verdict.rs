@@ -134,11 +134,17 @@ mod tests {
     #[test]
     fn two_idle_iterations_that_fail_alike_are_stuck() {
         gives_up(
-            &[exited(0, 0, failed(1, "in 0.1 s")), exited(0, 0, failed(1, "in 0.2 s"))],
+            &[
+                exited(0, 0, failed(1, "in 0.1 s")),
+                exited(0, 0, failed(1, "in 0.2 s")),
+            ],
             "stuck: two iterations in a row changed nothing and the verify command ended with 1",
         );
         gives_up(
-            &[exited(7, 0, Verification::Pending), exited(7, 0, Verification::Pending)],
+            &[
+                exited(7, 0, Verification::Pending),
+                exited(7, 0, Verification::Pending),
+            ],
             "stuck: two iterations in a row changed nothing and the agent's program ended with 7",
         );
         check(

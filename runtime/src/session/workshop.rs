@@ -21,7 +21,7 @@ use crate::store::{NewEvent, StoreError};
 
 /// Why the work on a session could not go on.
 #[derive(Debug, thiserror::Error)]
-pub enum WorkError {
+pub(super) enum WorkError {
     /// Its folder cannot be made.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -93,8 +93,10 @@ impl<'work> Workshop<'work> {
         for note in workspace.notes() {
             events.push(NewEvent::new("note", json!({ "text": note })));
         }
-        live.update(events, |view| workspace.branch().clone_into(&mut view.branch))
-            .await?;
+        live.update(events, |view| {
+            workspace.branch().clone_into(&mut view.branch)
+        })
+        .await?;
         Ok(Some(Self {
             live,
             sandbox,

@@ -55,7 +55,9 @@ fn impossible_values_are_refused_by_name() {
         other => panic!("{expected}: {other:?}"),
     };
     check("prd.name", &|request| request.prd.name.clear());
-    check("prd.name", &|request| request.prd.name = "a/b.md".to_owned());
+    check("prd.name", &|request| {
+        request.prd.name = "a/b.md".to_owned()
+    });
     check("prd.name", &|request| request.prd.name = "a\nb".to_owned());
     check("prd.name", &|request| request.prd.name = "x".repeat(201));
     check("prd.text", &|request| request.prd.text = " \n\t".to_owned());
@@ -64,11 +66,19 @@ fn impossible_values_are_refused_by_name() {
         request.prd.text = "x".repeat(PRD_BYTES_MAX + 1);
     });
     check("project", &|request| request.project = "my-app".to_owned());
-    check("project", &|request| request.project = "~/my-app".to_owned());
+    check("project", &|request| {
+        request.project = "~/my-app".to_owned()
+    });
     check("project", &|request| request.project = "/a\0b".to_owned());
-    check("project", &|request| request.project = format!("/{}", "a".repeat(4096)));
-    check("iterations_max", &|request| request.iterations_max = Some(0));
-    check("iterations_max", &|request| request.iterations_max = Some(6));
+    check("project", &|request| {
+        request.project = format!("/{}", "a".repeat(4096))
+    });
+    check("iterations_max", &|request| {
+        request.iterations_max = Some(0)
+    });
+    check("iterations_max", &|request| {
+        request.iterations_max = Some(6)
+    });
 }
 
 #[test]
@@ -93,25 +103,43 @@ fn protections_that_are_not_built_are_refused_instead_of_pretended() {
         assert_eq!(field, expected);
     };
     let none = Tightening::default;
-    check("tighten.sandbox", Tightening { sandbox: Some(true), ..none() });
+    check(
+        "tighten.sandbox",
+        Tightening {
+            sandbox: Some(true),
+            ..none()
+        },
+    );
     check(
         "tighten.staged_autonomy",
-        Tightening { staged_autonomy: Some(true), ..none() },
+        Tightening {
+            staged_autonomy: Some(true),
+            ..none()
+        },
     );
     for mode in [AutonomyMode::Checkpoint, AutonomyMode::Supervised] {
         check(
             "tighten.autonomy_mode",
-            Tightening { autonomy_mode: Some(mode), ..none() },
+            Tightening {
+                autonomy_mode: Some(mode),
+                ..none()
+            },
         );
     }
     for list in [vec![], vec!["/app/src".to_owned()]] {
         check(
             "tighten.allowed_paths",
-            Tightening { allowed_paths: Some(list.clone()), ..none() },
+            Tightening {
+                allowed_paths: Some(list.clone()),
+                ..none()
+            },
         );
         check(
             "tighten.blocked_commands",
-            Tightening { blocked_commands: Some(list), ..none() },
+            Tightening {
+                blocked_commands: Some(list),
+                ..none()
+            },
         );
     }
 }
