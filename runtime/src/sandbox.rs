@@ -86,6 +86,20 @@ pub enum SandboxError {
         /// The data directory.
         data_directory: PathBuf,
     },
+    /// A place is not where its name says.
+    #[error("cannot let programs reach {path}: it leads to {place}", path = .path.display(), place = .place.display())]
+    Elsewhere {
+        /// The place as named.
+        path: PathBuf,
+        /// Where it is.
+        place: PathBuf,
+    },
+    /// The standard input could be replaced by the program that ran before.
+    #[error("cannot use {path} as standard input: programs in the jail can write it", path = .path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+    },
     /// The kernel cannot enforce the base jail.
     #[error(
         "cannot enforce the base jail on this host: {0}; fix: use Linux 6.2 or newer with Landlock, or accept agents without it by jail.allow_advisory = true"
@@ -142,8 +156,7 @@ impl Sandbox {
             .map_err(|source| failed(data_directory, source))?;
         places::keep_out_of_system(&data_directory)?;
         let readable = places::check_readable(&settings.read, &data_directory)?;
-        let run_directory =
-            create_run_directory(&runs).map_err(|source| failed(&runs, source))?;
+        let run_directory = create_run_directory(&runs).map_err(|source| failed(&runs, source))?;
         Ok(Self(Arc::new(Inner {
             jail,
             data_directory,
@@ -195,7 +208,13 @@ impl Sandbox {
             return Err(SandboxError::NoProgram);
         }
         let reach = confined.read.iter().chain(&confined.write);
-        places::keep_covered(reach, &self.0.data_directory)?;
+        places::check_reach(reach, &self.0.data_directory)?;
+        if let Some(input) = &confined.input
+            && confined.write.iter().any(|place| input.starts_with(place))
+        {
+            let path = input.clone();
+            return Err(SandboxError::Input { path });
+        }
 
         let number = self.0.started.fetch_add(1, Ordering::Relaxed);
         let files = Files::new(&self.0.run_directory, number);
@@ -216,10 +235,12 @@ impl Sandbox {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let child = command.spawn().map_err(|source| SandboxError::Unstartable {
-            jail: self.0.jail.clone(),
-            source,
-        })?;
+        let child = command
+            .spawn()
+            .map_err(|source| SandboxError::Unstartable {
+                jail: self.0.jail.clone(),
+                source,
+            })?;
         Tree::new(child, files, output_bytes_max)
     }
 
@@ -310,7 +331,9 @@ fn create_run_directory(runs: &Path) -> io::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::other("too many folders of earlier runs; remove them"))
+    Err(io::Error::other(
+        "too many folders of earlier runs; remove them",
+    ))
 }
 
 const RUN_DIRECTORIES_MAX: u32 = 100_000;
