@@ -3,70 +3,84 @@
 //! Invariant: git runs only inside the jail, and of the project's repository only the session's own
 //! branch is ever written, unless branch protection is off and the project's branch can be moved forward.
 
-use std::path::Path;
+mod checkpoint;
+mod clone;
+mod forward;
+mod git;
+mod hand_off;
+mod keep;
+mod name;
 
-use chrono::{DateTime, Utc};
-use config::contract::session::HandOff;
+use std::io;
+use std::path::PathBuf;
 
 use crate::folder::SessionFolder;
 use crate::project::Project;
-use crate::sandbox::Sandbox;
+use crate::sandbox::SandboxError;
+
+pub use checkpoint::Checkpoint;
+pub use hand_off::Protection;
+
+use git::{Git, Repository};
 
 /// The clone in which one session's agent works.
 #[derive(Debug)]
 pub struct Workspace {
+    git: Git,
+    folder: SessionFolder,
+    project: Project,
+    /// Without `refs/heads/`.
     branch: String,
+    /// The project's commit on which the session began.
     base: String,
+    /// The reference that the project had checked out, if it was one.
+    base_branch: Option<String>,
+    /// The last commit of the branch that the runtime's own repository has.
+    tip: String,
     notes: Vec<String>,
-}
-
-/// One checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// The commit's id.
-    pub commit: String,
-    /// Files that differ from the checkpoint before.
-    pub files_changed: u32,
-    /// What a person should know about how it came about.
-    pub note: Option<String>,
-}
-
-/// Whether the agent's work stays on the session's branch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protection {
-    /// It stays there.
-    On,
-    /// The project's current branch is moved forward if that is safe.
-    Off,
 }
 
 /// Says what could not be done with a repository.
 #[derive(Debug, thiserror::Error)]
 pub enum BranchError {
-    /// To be filled.
-    #[error("cannot")]
-    Not,
+    /// Git refused.
+    #[error("cannot {what}: {said}")]
+    Git {
+        /// What was being done.
+        what: &'static str,
+        /// What git said, on one line.
+        said: String,
+    },
+    /// The jail refused.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The project has nothing to begin with.
+    #[error("cannot clone {project}: it has no commit; fix: make one: `git add . && git commit`", project = .project.display())]
+    NoCommit {
+        /// The project.
+        project: PathBuf,
+    },
+    /// A file of the session cannot be written.
+    #[error("cannot {what} {path}: {source}", path = .path.display())]
+    File {
+        /// What was being done.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The branch in the runtime's own repository is not what was put there.
+    #[error("cannot hand over {branch}: {what}")]
+    Unsound {
+        /// The branch.
+        branch: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
 }
 
 impl Workspace {
-    /// Clones the project's `HEAD` for a session, on a new branch `loki/session-<seconds>-<pid>`.
-    ///
-    /// # Errors
-    /// When the project has no commit, or cannot be cloned; the text names the fix where there is one.
-    pub async fn prepare(
-        sandbox: &Sandbox,
-        folder: &SessionFolder,
-        project: &Project,
-        now: DateTime<Utc>,
-    ) -> Result<Self, BranchError> {
-        unimplemented!("{sandbox:?}{folder:?}{project:?}{now}")
-    }
-
-    /// Temporary.
-    pub fn reopen(_: &Sandbox, _: &SessionFolder, _: &Project, _: &str, _: &str) -> Self {
-        unimplemented!()
-    }
-
     /// Returns the session's branch, without `refs/heads/`.
     #[must_use]
     pub fn branch(&self) -> &str {
@@ -79,6 +93,12 @@ impl Workspace {
         &self.base
     }
 
+    /// Returns the last commit that was kept; the base if there was none.
+    #[must_use]
+    pub fn tip(&self) -> &str {
+        &self.tip
+    }
+
     /// Returns what a person should know about the clone, for example what was left out.
     #[must_use]
     pub fn notes(&self) -> &[String] {
@@ -87,25 +107,35 @@ impl Workspace {
 
     /// Returns where the agent works.
     #[must_use]
-    pub fn directory(&self) -> &Path {
-        unimplemented!()
+    pub fn directory(&self) -> PathBuf {
+        self.folder.workspace()
     }
 
-    /// Commits what the work tree holds on the session's branch and brings it into the runtime's own
-    /// repository; `None` if nothing changed since the last checkpoint. No agent may be running.
-    ///
-    /// # Errors
-    /// When git refuses, or what the agent left is no sound repository.
-    pub async fn checkpoint(&mut self, message: &str) -> Result<Option<Checkpoint>, BranchError> {
-        unimplemented!("{message}")
+    /// Returns the repository of the clone. The agent can write it.
+    fn in_clone(&self) -> Repository {
+        Repository::of_workspace(&self.folder.workspace())
     }
 
-    /// Hands the last checkpoint over to the project.
-    ///
-    /// # Errors
-    /// When the runtime's own repository is not sound. A project that cannot be written is no error:
-    /// the branch then stays in the runtime's repository, and the note says so.
-    pub async fn hand_over(&self, protection: Protection) -> Result<HandOff, BranchError> {
-        unimplemented!("{protection:?}")
+    /// Returns the runtime's own repository.
+    fn kept(&self) -> Repository {
+        Repository::own(&self.folder.repository())
+    }
+
+    /// Returns the project's repository.
+    fn in_project(&self) -> Repository {
+        Repository::own(self.project.git_directory())
+    }
+
+    /// Returns the session's branch as a whole reference.
+    fn reference(&self) -> String {
+        reference(&self.branch)
     }
 }
+
+/// Returns a branch as a whole reference.
+fn reference(branch: &str) -> String {
+    format!("refs/heads/{branch}")
+}
+
+#[cfg(test)]
+mod tests;

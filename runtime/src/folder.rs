@@ -114,6 +114,11 @@ impl SessionFolder {
         self.directory.join("bundle")
     }
 
+    /// Returns the folder in which the names of branches are reserved, for all sessions.
+    pub(crate) fn reservations(&self) -> PathBuf {
+        self.directory.join("../../branches")
+    }
+
     /// Returns the `HOME` of git: nothing lies there but settings that the runtime wrote.
     pub(crate) fn git_home(&self) -> PathBuf {
         self.directory.join("git-home")

@@ -3,7 +3,7 @@
 //! Invariant: a [`Project`] names canonical places; none of them lies outside the allowed roots,
 //! overlaps the data directory, or was reached through a symbolic link inside the repository.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -219,7 +219,7 @@ fn no_repository(directory: &Path) -> Fault {
 /// Refuses a repository which has no commit yet. Git itself has the last word when the clone is made;
 /// this answers in time, and for the formats whose files tell.
 fn require_commit(git: &Path) -> Result<(), Fault> {
-    let Ok(head) = read_bounded(&git.join("HEAD")) else {
+    let Ok(head) = read_plain(&git.join("HEAD"), HEAD_BYTES_MAX) else {
         return Err((
             "its .git/HEAD is no regular file that can be read",
             "check it with `git fsck`, or clone it",
@@ -240,8 +240,7 @@ fn require_commit(git: &Path) -> Result<(), Fault> {
 }
 
 fn is_packed(git: &Path, branch: &str) -> bool {
-    // A repository may have many references: this file has no bound, and is read once.
-    fs::read_to_string(git.join("packed-refs")).is_ok_and(|packed| {
+    read_plain(&git.join("packed-refs"), PACKED_BYTES_MAX).is_ok_and(|packed| {
         packed
             .lines()
             .any(|line| line.split_once(' ').is_some_and(|(_, name)| name == branch))
@@ -252,22 +251,26 @@ fn is(path: &Path, kind: impl FnOnce(&Metadata) -> bool) -> bool {
     path.symlink_metadata().is_ok_and(|found| kind(&found))
 }
 
-fn read_bounded(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let file: File = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(NO_FOLLOW)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
+/// Reads a regular file. A link, and a pipe which would never end, are refused before they are opened.
+fn read_plain(path: &Path, bytes_max: u64) -> io::Result<String> {
+    if !is(path, Metadata::is_file) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    file.take(HEAD_BYTES_MAX).read_to_string(&mut text)?;
+    let mut text = String::new();
+    fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(NO_FOLLOW)
+        .open(path)?
+        .take(bytes_max)
+        .read_to_string(&mut text)?;
     Ok(text)
 }
 
 const START: &str = "make it one: `git init && git add . && git commit`";
 
 const HEAD_BYTES_MAX: u64 = 4 * 1024;
+
+const PACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -86,6 +86,20 @@ pub enum SandboxError {
         /// The data directory.
         data_directory: PathBuf,
     },
+    /// A place is not where its name says.
+    #[error("cannot let programs reach {path}: it leads to {place}", path = .path.display(), place = .place.display())]
+    Elsewhere {
+        /// The place as named.
+        path: PathBuf,
+        /// Where it is.
+        place: PathBuf,
+    },
+    /// The standard input could be replaced by the program that ran before.
+    #[error("cannot use {path} as standard input: programs in the jail can write it", path = .path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+    },
     /// The kernel cannot enforce the base jail.
     #[error(
         "cannot enforce the base jail on this host: {0}; fix: use Linux 6.2 or newer with Landlock, or accept agents without it by jail.allow_advisory = true"
@@ -194,7 +208,13 @@ impl Sandbox {
             return Err(SandboxError::NoProgram);
         }
         let reach = confined.read.iter().chain(&confined.write);
-        places::keep_covered(reach, &self.0.data_directory)?;
+        places::check_reach(reach, &self.0.data_directory)?;
+        if let Some(input) = &confined.input
+            && confined.write.iter().any(|place| input.starts_with(place))
+        {
+            let path = input.clone();
+            return Err(SandboxError::Input { path });
+        }
 
         let number = self.0.started.fetch_add(1, Ordering::Relaxed);
         let files = Files::new(&self.0.run_directory, number);

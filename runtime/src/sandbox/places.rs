@@ -46,20 +46,22 @@ pub(super) fn check_readable(
     Ok(readable)
 }
 
-/// Checks that none of `paths` holds the data directory as a whole.
-pub(super) fn keep_covered<'paths>(
+/// Checks the places that one program is to reach: each stands under its canonical name, so that
+/// nobody has put a link there, and none holds the data directory as a whole.
+pub(super) fn check_reach<'paths>(
     paths: impl IntoIterator<Item = &'paths PathBuf>,
     data_directory: &Path,
 ) -> Result<(), SandboxError> {
     for path in paths {
-        // What does not exist holds nothing; the jail refuses it if it has to exist.
+        // What does not exist, the jail refuses.
         let Ok(place) = path.canonicalize() else {
             continue;
         };
-        if data_directory.starts_with(&place) {
-            return Err(SandboxError::Uncovered {
+        keep_covered(path, &place, data_directory)?;
+        if place != *path {
+            return Err(SandboxError::Elsewhere {
                 path: path.clone(),
-                data_directory: data_directory.to_owned(),
+                place,
             });
         }
     }
@@ -68,6 +70,20 @@ pub(super) fn keep_covered<'paths>(
 
 /// Checks that the data directory does not lie among the system's own files.
 pub(super) fn keep_out_of_system(data_directory: &Path) -> Result<(), SandboxError> {
-    let system: Vec<_> = system::readable().collect();
-    keep_covered(&system, data_directory)
+    for path in system::readable() {
+        if let Ok(place) = path.canonicalize() {
+            keep_covered(&path, &place, data_directory)?;
+        }
+    }
+    Ok(())
+}
+
+fn keep_covered(path: &Path, place: &Path, data_directory: &Path) -> Result<(), SandboxError> {
+    if data_directory.starts_with(place) {
+        return Err(SandboxError::Uncovered {
+            path: path.to_owned(),
+            data_directory: data_directory.to_owned(),
+        });
+    }
+    Ok(())
 }
