@@ -9,7 +9,6 @@ CREATE TABLE session (
     prd_text TEXT NOT NULL,
     provider TEXT NOT NULL,
     branch TEXT NOT NULL,
-    base TEXT,
     branch_protection INTEGER NOT NULL,
     started_by TEXT NOT NULL,
     principal TEXT NOT NULL,

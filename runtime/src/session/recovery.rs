@@ -64,8 +64,9 @@ async fn fail(store: &Store, agency: &Agency, session: &Unfinished) -> Result<()
     let mut reason = format!("the runtime ended while the session was {}", old.state);
     let mut view = SessionView::clone(old);
     let mut events = Vec::new();
-    if let Some(base) = &session.base {
-        match hand_over(agency, session, base).await {
+    // Without a branch there was no clone yet, so there is no work.
+    if !old.branch.is_empty() {
+        match hand_over(agency, session).await {
             Ok(hand_off) => {
                 events.push(NewEvent::new("hand_off", json!(hand_off)));
                 view.hand_off = Some(hand_off);
@@ -100,11 +101,7 @@ enum SalvageError {
 }
 
 /// Hands the last checkpoint over and says in the agent audit how the session ended.
-async fn hand_over(
-    agency: &Agency,
-    session: &Unfinished,
-    base: &str,
-) -> Result<HandOff, SalvageError> {
+async fn hand_over(agency: &Agency, session: &Unfinished) -> Result<HandOff, SalvageError> {
     let settings = agency.settings();
     let view = &session.view;
     let project = Project::check(
@@ -114,7 +111,9 @@ async fn hand_over(
     )?;
     let folder = SessionFolder::create(&settings.home, &view.id).map_err(WorkError::from)?;
     let trail = Trail::open(&folder, &project).await?;
-    let workspace = Workspace::reopen(agency.sandbox(), &folder, &project, &view.branch, base);
+    let workspace = Workspace::reopen(agency.sandbox(), &folder, &project, &view.branch)
+        .await
+        .map_err(WorkError::from)?;
     // What was not finished never moves the project's own branch.
     let hand_off = workspace
         .hand_over(Protection::On)

@@ -79,9 +79,6 @@ impl<'work> Workshop<'work> {
             workspace = Workspace::prepare(sandbox, folder, project, clock::now()) => workspace?,
             _ = live.stop_asked() => return Ok(None),
         };
-        live.store()
-            .remember_base(live.id(), workspace.base())
-            .await?;
         let mut events = vec![NewEvent::new(
             "note",
             json!({

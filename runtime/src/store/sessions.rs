@@ -33,8 +33,6 @@ pub struct Unfinished {
     pub view: SessionView,
     /// The request that started it.
     pub request_id: RequestId,
-    /// The project's commit on which it began, if its clone was made.
-    pub base: Option<String>,
 }
 
 impl Store {
@@ -133,20 +131,6 @@ impl Store {
         Ok(events)
     }
 
-    /// Remembers the project's commit on which a session began.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn remember_base(&self, id: &SessionId, base: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE session SET base = ? WHERE id = ?")
-            .bind(base)
-            .bind(id.as_str())
-            .execute(&self.writer)
-            .await
-            .map(|_| ())
-            .map_err(database("remember a session's base"))
-    }
-
     /// Returns a session if it is stored.
     ///
     /// # Errors
@@ -217,7 +201,6 @@ impl Store {
                 request_id: request_id
                     .parse()
                     .map_err(|_| malformed("a request id", request_id))?,
-                base: column(row, "base")?,
             })
         })
         .collect()

@@ -127,11 +127,6 @@ async fn what_was_recorded_is_there_after_a_restart() {
     let (first, second) = (new_session(1), new_session(2));
     fixture.create(&first).await;
     fixture.create(&second).await;
-    fixture
-        .store
-        .remember_base(&second.view.id, "abc")
-        .await
-        .expect("remembered");
     let mut view = first.view.clone();
     view.state = SessionState::Failed;
     view.reason = Some("why".to_owned());
@@ -179,7 +174,6 @@ async fn what_was_recorded_is_there_after_a_restart() {
         [Unfinished {
             view: second.view,
             request_id: second.request_id,
-            base: Some("abc".to_owned()),
         }]
     );
     assert_eq!(store.events_total(), 4);

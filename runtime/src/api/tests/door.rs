@@ -256,5 +256,6 @@ fn repository(path: &Path) {
         std::fs::create_dir_all(path.join(".git").join(folder)).expect("folder");
     }
     std::fs::write(path.join(".git/HEAD"), "ref: refs/heads/main\n").expect("HEAD");
+    std::fs::write(path.join(".git/refs/heads/main"), "1".repeat(40)).expect("main");
     std::fs::write(path.join(".git/config"), "[core]\n\tbare = false\n").expect("config");
 }
