@@ -309,6 +309,19 @@ impl Ending {
             reason: None,
         }
     }
+
+    /// Adds what else a person should know.
+    #[must_use]
+    fn but(self, more: &str) -> Self {
+        let reason = match self.reason {
+            Some(reason) => format!("{reason}; {more}"),
+            None => more.to_owned(),
+        };
+        Self {
+            state: self.state,
+            reason: Some(reason),
+        }
+    }
 }
 
 /// Returns whether a caller may know of what happens in a project.

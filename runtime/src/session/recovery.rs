@@ -61,7 +61,7 @@ pub async fn sweep(store: &Store, agency: &Agency) -> Result<usize, RecoveryErro
 
 async fn fail(store: &Store, agency: &Agency, session: &Unfinished) -> Result<(), RecoveryError> {
     let old = &session.view;
-    let mut reason = format!("the runtime ended while the session was {}", old.state);
+    let mut reason = interrupted(old.state);
     let mut view = SessionView::clone(old);
     let mut events = Vec::new();
     // Without a branch there was no clone yet, so there is no work.
@@ -111,25 +111,29 @@ async fn hand_over(agency: &Agency, session: &Unfinished) -> Result<HandOff, Sal
     )?;
     let folder = SessionFolder::create(&settings.home, &view.id).map_err(WorkError::from)?;
     let trail = Trail::open(&folder, &project).await?;
-    let workspace = Workspace::reopen(agency.sandbox(), &folder, &project, &view.branch)
-        .await
-        .map_err(WorkError::from)?;
-    // What was not finished never moves the project's own branch.
-    let hand_off = workspace
-        .hand_over(Protection::On)
-        .await
-        .map_err(WorkError::from)?;
     let request_id = Some(&session.request_id);
-    trail
-        .add("hand_over", RUNTIME, request_id, told(&hand_off))
-        .await?;
+    let handed_over = async {
+        let workspace =
+            Workspace::reopen(agency.sandbox(), &folder, &project, &view.branch).await?;
+        // What was not finished never moves the project's own branch.
+        let hand_off = workspace.hand_over(Protection::On).await?;
+        trail
+            .add("hand_over", RUNTIME, request_id, told(&hand_off))
+            .await?;
+        Ok::<HandOff, WorkError>(hand_off)
+    }
+    .await;
     let details = json!({
         "state": SessionState::Failed,
-        "reason": format!("the runtime ended while the session was {}", view.state),
+        "reason": interrupted(view.state),
         "user": RUNTIME,
     });
     trail
         .add("session_stop", RUNTIME, request_id, details)
         .await?;
-    Ok(hand_off)
+    Ok(handed_over?)
+}
+
+fn interrupted(state: SessionState) -> String {
+    format!("the runtime ended while the session was {state}")
 }

@@ -102,10 +102,17 @@ impl Agency {
             let prompt = self.prompt(live, number, &done, &output);
             let (agent, said) = self.agent(workshop, number, &prompt).await?;
             output = said;
-            let files_changed = workshop.checkpoint(number).await?;
+            let files_changed = workshop.checkpoint(number).await;
             let Some(agent) = agent else {
-                return Ok(stopped(live));
+                // Whoever stops a session wants it stopped, whatever its agent left behind.
+                return Ok(match files_changed {
+                    Ok(_) => stopped(live),
+                    Err(error) => stopped(live).but(&format!(
+                        "the agent's last changes could not be committed: {error}"
+                    )),
+                });
             };
+            let files_changed = files_changed?;
             let verification = if agent == AgentEnd::Exited(0) {
                 match self.verify(workshop, number).await? {
                     Some(verification) => verification,
@@ -300,10 +307,10 @@ async fn close(live: &Live, trail: &Trail, ending: Ending) -> Ending {
         .await
     {
         Ok(_) => ending,
-        Err(error) => {
-            let before = ending.reason.map_or_else(String::new, |text| text + "; ");
-            Ending::failed(format!("{before}{error}"))
-        }
+        Err(error) => Ending {
+            state: SessionState::Failed,
+            ..ending.but(&error.to_string())
+        },
     }
 }
 

@@ -91,7 +91,7 @@ impl<'work> Workshop<'work> {
             events.push(NewEvent::new("note", json!({ "text": note })));
         }
         live.update(events, |view| {
-            workspace.branch().clone_into(&mut view.branch)
+            workspace.branch().clone_into(&mut view.branch);
         })
         .await?;
         Ok(Some(Self {
@@ -155,19 +155,18 @@ impl<'work> Workshop<'work> {
 
 impl Ending {
     /// Adds that the work could not be handed over; then nothing is done.
-    pub(super) fn not_handed_over(self, error: &WorkError, repository: &Path) -> Self {
-        let state = match self.state {
-            SessionState::Completed => SessionState::Failed,
-            other => other,
+    fn not_handed_over(self, error: &WorkError, repository: &Path) -> Self {
+        let state = if self.state == SessionState::Completed {
+            SessionState::Failed
+        } else {
+            self.state
         };
-        let before = self.reason.map_or_else(String::new, |reason| reason + "; ");
         let repository = repository.display();
         Self {
             state,
-            reason: Some(format!(
-                "{before}the work could not be handed over: {error}; what was committed is in \
-                 {repository}"
-            )),
+            ..self.but(&format!(
+                "the work could not be handed over: {error}; what was committed is in {repository}"
+            ))
         }
     }
 }

@@ -56,7 +56,7 @@ fn impossible_values_are_refused_by_name() {
     };
     check("prd.name", &|request| request.prd.name.clear());
     check("prd.name", &|request| {
-        request.prd.name = "a/b.md".to_owned()
+        request.prd.name = "a/b.md".to_owned();
     });
     check("prd.name", &|request| request.prd.name = "a\nb".to_owned());
     check("prd.name", &|request| request.prd.name = "x".repeat(201));
@@ -67,17 +67,17 @@ fn impossible_values_are_refused_by_name() {
     });
     check("project", &|request| request.project = "my-app".to_owned());
     check("project", &|request| {
-        request.project = "~/my-app".to_owned()
+        request.project = "~/my-app".to_owned();
     });
     check("project", &|request| request.project = "/a\0b".to_owned());
     check("project", &|request| {
-        request.project = format!("/{}", "a".repeat(4096))
+        request.project = format!("/{}", "a".repeat(4096));
     });
     check("iterations_max", &|request| {
-        request.iterations_max = Some(0)
+        request.iterations_max = Some(0);
     });
     check("iterations_max", &|request| {
-        request.iterations_max = Some(6)
+        request.iterations_max = Some(6);
     });
 }
 
