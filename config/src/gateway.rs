@@ -136,6 +136,19 @@ impl GatewaySettings {
     }
 }
 
+/// Returns the data directory and whether the audit trail is on, whatever else is wrong with the
+/// gateway's settings: a token must be revocable also while they are being mended.
+///
+/// # Errors
+/// The mistakes in these two.
+pub fn offline(sources: Sources) -> Result<(Home, bool), Mistakes> {
+    let mut reader = Reader::new(sources);
+    let home = home(&mut reader);
+    let audit_enabled = audit_enabled(&mut reader);
+    reader.finish_partly()?;
+    Ok((home, audit_enabled))
+}
+
 /// Reads the data directory; both processes do.
 pub(crate) fn home(reader: &mut Reader) -> Home {
     let default = load::default_data_directory(reader.environment());
