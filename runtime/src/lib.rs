@@ -5,3 +5,6 @@ pub mod branch;
 pub mod folder;
 pub mod project;
 pub mod sandbox;
+
+#[cfg(test)]
+mod scene;
