@@ -18,3 +18,6 @@ pub mod sandbox;
 pub mod session;
 pub mod shutdown;
 pub mod store;
+
+#[cfg(test)]
+mod scene;
