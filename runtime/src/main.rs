@@ -11,15 +11,14 @@ use config::gateway::Loaded;
 use config::load::Sources;
 use config::runtime::RuntimeSettings;
 use config::secret;
-use runtime::api::listen::{Door, Lock};
-use runtime::api::{self, Api, serve::Server};
+use runtime::api::{self, Api, listen::Door, listen::Lock, serve::Server};
 use runtime::arguments::Arguments;
 use runtime::provider::Providers;
 use runtime::sandbox::Sandbox;
 use runtime::session::{Sessions, recovery, run::Agency};
-use runtime::shutdown::{self, Signals};
+use runtime::shutdown::Signals;
 use runtime::store::Store;
-use runtime::{clock, logging};
+use runtime::{clock, logging, shutdown};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -41,10 +40,7 @@ fn start(
     loaded: Loaded<RuntimeSettings>,
     environment: &BTreeMap<String, String>,
 ) -> anyhow::Result<()> {
-    logging::install(&loaded.settings.log).map_err(anyhow::Error::from_boxed)?;
-    for warning in loaded.warnings {
-        tracing::warn!(warning, "settings");
-    }
+    logging::install(&loaded.settings.log, &loaded.warnings).map_err(anyhow::Error::from_boxed)?;
     let executor = tokio::runtime::Runtime::new().context("cannot start threads")?;
     executor.block_on(run(Arc::new(loaded.settings), environment))
 }

@@ -133,12 +133,11 @@ impl Sessions {
     /// sessions that had not ended by then.
     pub async fn shut_down(&self, within: Duration) -> Vec<SessionId> {
         self.inner.table().closed = true;
-        let live = self.live();
-        for session in &live {
-            session.ask_to_stop(Request::shutdown());
-        }
         let all_left = async {
-            for session in &live {
+            while let Some(session) = self.live().pop() {
+                for other in self.live() {
+                    other.ask_to_stop(Request::shutdown());
+                }
                 session.left().await;
             }
         };
