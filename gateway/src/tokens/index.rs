@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use config::contract::caller::{AuthMethod, Caller};
 use config::contract::id::TokenId;
 use config::home::Home;
 
@@ -39,8 +40,28 @@ pub struct Index {
 #[derive(Debug, Default)]
 struct Table {
     generation: u64,
-    records: Vec<TokenRecord>,
+    records: Vec<Known>,
     positions: HashMap<u128, usize>,
+}
+
+/// A record, and the caller that it makes of whoever holds the token.
+#[derive(Debug)]
+struct Known {
+    record: TokenRecord,
+    caller: Arc<Caller>,
+}
+
+impl From<TokenRecord> for Known {
+    fn from(record: TokenRecord) -> Self {
+        let caller = Arc::new(Caller {
+            user: format!("token:{}", record.name),
+            principal: record.id.to_string(),
+            auth_method: AuthMethod::Token,
+            scopes: record.scopes,
+            projects: None,
+        });
+        Self { record, caller }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -71,22 +92,41 @@ impl Index {
     /// # Errors
     /// When the token is unknown, expired or revoked.
     pub fn find(&self, token: &RawToken<'_>, now: DateTime<Utc>) -> Result<&TokenRecord, Rejected> {
+        self.known(token, now).map(|known| &known.record)
+    }
+
+    /// Returns the caller whom an accepted token stands for; nothing is allocated.
+    ///
+    /// # Errors
+    /// When the token is unknown, expired or revoked.
+    pub fn caller(
+        &self,
+        token: &RawToken<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Caller>, Rejected> {
+        self.known(token, now)
+            .map(|known| Arc::clone(&known.caller))
+    }
+
+    fn known(&self, token: &RawToken<'_>, now: DateTime<Utc>) -> Result<&Known, Rejected> {
         let digest = token.digest();
         let position = self.table.positions.get(&digest.first_half());
-        let record = position
+        let known = position
             .and_then(|position| self.table.records.get(*position))
-            .filter(|record| record.sha256 == digest)
+            .filter(|known| known.record.sha256 == digest)
             .ok_or(Rejected::Unknown)?;
+        let record = &known.record;
+        let named = || (record.id.clone(), record.name.to_string());
         match self.standing(record, now) {
-            Standing::Active => Ok(record),
-            Standing::Expired => Err(Rejected::Expired(
-                record.id.clone(),
-                record.name.to_string(),
-            )),
-            Standing::Revoked => Err(Rejected::Revoked(
-                record.id.clone(),
-                record.name.to_string(),
-            )),
+            Standing::Active => Ok(known),
+            Standing::Expired => {
+                let (id, name) = named();
+                Err(Rejected::Expired(id, name))
+            }
+            Standing::Revoked => {
+                let (id, name) = named();
+                Err(Rejected::Revoked(id, name))
+            }
         }
     }
 
@@ -96,7 +136,7 @@ impl Index {
         self.table
             .records
             .iter()
-            .filter(|record| self.standing(record, now) == Standing::Active)
+            .filter(|known| self.standing(&known.record, now) == Standing::Active)
             .count()
     }
 
@@ -123,7 +163,7 @@ impl Index {
         Self {
             table: Arc::new(Table {
                 generation: stored.generation,
-                records: stored.records,
+                records: stored.records.into_iter().map(Known::from).collect(),
                 positions,
             }),
             revoked: Arc::clone(&self.revoked),
