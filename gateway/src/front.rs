@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::answer;
-use crate::audit::record::{Draft, Outcome, Phase};
+use crate::edge_record;
 use crate::metrics::Dropped;
 use crate::random;
 use crate::refusal::Refusal;
@@ -91,7 +91,7 @@ impl Front {
                         self.refuse(Refusal::HeaderTimeout);
                         continue;
                     }
-                    self.state.metrics.dropped(Dropped::TooSlow);
+                    edge_record::dropped(&self.state, self.peer.ip(), Dropped::TooSlow);
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -139,19 +139,7 @@ impl Front {
             return;
         };
         let id = RequestId::from_random(bytes);
-        let mut details = serde_json::Map::new();
-        details.insert("reason".to_owned(), refusal.reason().into());
-        if let Some(detail) = refusal.inside_detail() {
-            details.insert("detail".to_owned(), detail.into());
-        }
-        self.state.metrics.refused(&refusal);
-        self.state.audit.later_now(Draft {
-            ip: Some(self.peer.ip().to_canonical()),
-            request_id: Some(&id),
-            details: Some(&details),
-            status: Some(refusal.status()),
-            ..Draft::new(refusal.action(), Phase::End, Outcome::Denied)
-        });
+        edge_record::refused(&self.state, self.peer.ip(), &id, &refusal);
         self.passed.clear();
         self.taken = 0;
         self.last_words = Some((answer::raw(&refusal, &id), 0));

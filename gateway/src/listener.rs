@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::answer;
 use crate::connection::Connection;
+use crate::edge_record;
 use crate::metrics::Dropped;
 use crate::peer_user;
 use crate::proxy::Proxy;
@@ -126,7 +127,7 @@ impl Listener {
                 }
             };
             let Some(place) = Places::take(&places, peer.ip()) else {
-                state.metrics.dropped(Dropped::NoPlace);
+                edge_record::dropped(&state, peer.ip(), Dropped::NoPlace);
                 continue;
             };
             let visit = Visit {
@@ -182,7 +183,7 @@ impl Visit {
             Ok(Ok(Some(user))) if user == ours || user == 0 => Some(stream),
             Ok(Ok(user)) => {
                 tracing::warn!(%peer, ?user, "refused a connection of another user");
-                self.state.metrics.dropped(Dropped::OtherUser);
+                edge_record::dropped(&self.state, self.peer.ip(), Dropped::OtherUser);
                 if self.tls.is_none()
                     && let Err(error) = stream.write_all(&other_user_answer()).await
                 {
@@ -192,7 +193,7 @@ impl Visit {
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "cannot tell whose connection it is, so it is refused");
-                self.state.metrics.dropped(Dropped::OtherUser);
+                edge_record::dropped(&self.state, self.peer.ip(), Dropped::OtherUser);
                 None
             }
             Err(error) => {
@@ -221,12 +222,12 @@ impl Visit {
             )),
             Ok(Err(error)) => {
                 tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
-                self.state.metrics.dropped(Dropped::HandshakeFailed);
+                edge_record::dropped(&self.state, self.peer.ip(), Dropped::HandshakeFailed);
                 None
             }
             Err(_) => {
                 tracing::debug!(peer = %self.peer, "TLS handshake took too long");
-                self.state.metrics.dropped(Dropped::HandshakeTimeout);
+                edge_record::dropped(&self.state, self.peer.ip(), Dropped::HandshakeTimeout);
                 None
             }
         }

@@ -22,6 +22,7 @@ use crate::audit::record::{ANONYMOUS, Draft, Outcome, Phase};
 use crate::random::{self, NoRandomness};
 use crate::refusal::Refusal;
 use crate::state::State;
+use crate::suppression::Verdict;
 use crate::upstream;
 
 /// Everything that is known about a request so far.
@@ -168,6 +169,13 @@ impl RequestRecord {
         );
         if let Some(refusal) = &self.refusal {
             metrics.refused(refusal);
+        }
+        // Whoever has no credential cannot fill the disk.
+        if self.caller.is_none()
+            && self.refusal.is_some()
+            && self.state.suppression.judge(self.client) == Verdict::Suppress
+        {
+            return None;
         }
         let counted_only = self
             .operation

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::audit::{Audit, AuditError};
 use crate::certificate::{self, CertificateError, ServerCertificate};
 use crate::clock;
+use crate::edge_record;
 use crate::endpoint::EndpointFile;
 use crate::listener::{ListenError, Listener};
 use crate::metrics::Metrics;
@@ -29,6 +30,7 @@ use crate::random::{self, NoRandomness};
 use crate::runtime_client::RuntimeClient;
 use crate::state::State;
 use crate::statement::Statements;
+use crate::suppression::Suppression;
 use crate::tokens::store::StoreError;
 use crate::tokens::watch::{Notice, TokenWatch};
 
@@ -149,6 +151,7 @@ async fn serve(
         metrics: Metrics::new(audit.tally()),
         statements: Statements::new(key, instance),
         runtime: RuntimeClient::new(settings.runtime.socket.clone()),
+        suppression: Suppression::default(),
         draining: AtomicBool::new(false),
         settings,
     });
@@ -160,6 +163,8 @@ async fn serve(
     let (stop, stopping) = watch::channel(false);
     let serving = tokio::spawn(listener.serve(proxy, Arc::clone(&state), stopping, drain_timeout));
 
+    let summarising = tokio::spawn(edge_record::summarise(Arc::clone(&state)));
+
     let cause = wait_for_signal().await.map_err(Failure::System)?;
     tracing::info!(cause, "stopping");
     state.draining.store(true, Ordering::Relaxed);
@@ -170,6 +175,8 @@ async fn serve(
         Err(error) => tracing::error!(%error, "the listener failed"),
     }
     endpoint.remove();
+    summarising.abort();
+    edge_record::summary(&state, &state.suppression.turn());
     drop(watch);
     if audit.close().await.is_err() {
         tracing::error!("the last audit records could not be written");

@@ -10,6 +10,7 @@ use crate::audit::Audit;
 use crate::metrics::Metrics;
 use crate::runtime_client::RuntimeClient;
 use crate::statement::Statements;
+use crate::suppression::Suppression;
 use crate::tokens::index::Index;
 
 /// Everything that a request may look at.
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) statements: Statements,
     /// Asks the runtime on the gateway's own behalf.
     pub(crate) runtime: RuntimeClient,
+    /// Bounds the records of refused callers.
+    pub(crate) suppression: Suppression,
     /// Whether the gateway is stopping.
     pub(crate) draining: AtomicBool,
 }
