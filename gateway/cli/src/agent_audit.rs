@@ -169,7 +169,11 @@ impl Malformed {
             return Ok(());
         }
         let lines: Vec<String> = self.first.iter().map(u64::to_string).collect();
-        let more = if self.count > self.first.len() { ", …" } else { "" };
+        let more = if self.count > self.first.len() {
+            ", …"
+        } else {
+            ""
+        };
         Err(Failure::failed(format!(
             "{} holds {} lines that are no records: line {}{more}",
             path.display(),
@@ -240,7 +244,10 @@ mod tests {
             seen += 1;
         })
         .expect("read");
-        assert_eq!((seen, malformed.count, malformed.first), (3, 3, vec![2, 3, 4]));
+        assert_eq!(
+            (seen, malformed.count, malformed.first),
+            (3, 3, vec![2, 3, 4])
+        );
     }
 
     #[test]

@@ -70,8 +70,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Failure
 
 fn summarise(context: &Context, arguments: &SummaryArguments) -> Result<(), Failure> {
     let home = context.offline()?.home;
-    let summary =
-        summary::summary(&home, arguments.days, clock::now()).map_err(Failure::failed)?;
+    let summary = summary::summary(&home, arguments.days, clock::now()).map_err(Failure::failed)?;
     if arguments.json {
         return output::json(&summary);
     }
@@ -83,7 +82,10 @@ fn print(summary: &Summary) -> Result<(), Failure> {
     output::line(&format!("Total:      {}", summary.total_events))?;
     output::line(&format!("Successful: {}", summary.successful_events))?;
     output::line(&format!("Failed:     {}", summary.failed_events))?;
-    for (title, counts) in [("By action", &summary.by_action), ("By user", &summary.by_user)] {
+    for (title, counts) in [
+        ("By action", &summary.by_action),
+        ("By user", &summary.by_user),
+    ] {
         if counts.is_empty() {
             continue;
         }

@@ -1,7 +1,7 @@
 //! `loki config`: what the settings are, where each comes from, and what is wrong with them.
 
-use clap::Subcommand;
 use ::config::load::{Effective, Mistake};
+use clap::Subcommand;
 use serde::Serialize;
 
 use crate::context::Context;

@@ -30,11 +30,9 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
     let look = || Client::new(context, &arguments.reach)?.get::<Value>("/health/ready");
     let health = look().map_err(|failure| match failure.exit() {
         Exit::Quiet => failure,
-        Exit::Failed
-        | Exit::Usage
-        | Exit::Refused
-        | Exit::Unreachable
-        | Exit::Settings => Failure::failed(failure.what()),
+        Exit::Failed | Exit::Usage | Exit::Refused | Exit::Unreachable | Exit::Settings => {
+            Failure::failed(failure.what())
+        }
     })?;
     if arguments.json {
         return output::json(&health);

@@ -19,7 +19,6 @@ mod metrics;
 mod output;
 mod private_file;
 mod process;
-mod random;
 mod start;
 mod status;
 mod stop;

@@ -20,9 +20,12 @@ pub(crate) fn raw(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => Failure::said(Exit::Quiet),
-            _ => Failure::failed(format!("cannot write to standard output: {error}")),
+        .map_err(|error| {
+            if error.kind() == ErrorKind::BrokenPipe {
+                Failure::said(Exit::Quiet)
+            } else {
+                Failure::failed(format!("cannot write to standard output: {error}"))
+            }
         })
 }
 

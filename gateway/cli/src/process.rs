@@ -129,7 +129,10 @@ mod tests {
 
     #[test]
     fn a_hostile_process_name_does_not_shift_the_fields() {
-        let rest = (3..=30).map(|field| field.to_string()).collect::<Vec<_>>().join(" ");
+        let rest = (3..=30)
+            .map(|field| field.to_string())
+            .collect::<Vec<_>>()
+            .join(" ");
         let stat = format!("42 (a) S 1 2) {rest}");
         assert_eq!(started_ticks(&stat), Some(22));
     }

@@ -38,7 +38,15 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
     output::line("")?;
     let rows: Vec<Vec<String>> = status.sessions.iter().map(row).collect();
     output::table(
-        &["SESSION", "STATE", "ITERATION", "PRD", "PROVIDER", "BRANCH", "STARTED BY"],
+        &[
+            "SESSION",
+            "STATE",
+            "ITERATION",
+            "PRD",
+            "PROVIDER",
+            "BRANCH",
+            "STARTED BY",
+        ],
         &rows,
     )
 }

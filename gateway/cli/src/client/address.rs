@@ -26,10 +26,12 @@ impl Address {
             return parse("LOKI_URL", text).map(Self::Named);
         }
         let home = context.offline()?.home;
-        deployment::endpoint(&home)?.map(Self::Local).ok_or_else(|| {
-            Failure::new(Exit::Unreachable, "no gateway runs on this machine")
-                .fix("loki dashboard start, or name one with --url or LOKI_URL")
-        })
+        deployment::endpoint(&home)?
+            .map(Self::Local)
+            .ok_or_else(|| {
+                Failure::new(Exit::Unreachable, "no gateway runs on this machine")
+                    .fix("loki dashboard start, or name one with --url or LOKI_URL")
+            })
     }
 }
 

@@ -29,8 +29,9 @@ pub(super) fn check(
 /// Reads a JSON answer.
 pub(super) fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
     let body = read(response)?;
-    serde_json::from_slice(&body)
-        .map_err(|error| Failure::failed(format!("cannot understand the gateway's answer: {error}")))
+    serde_json::from_slice(&body).map_err(|error| {
+        Failure::failed(format!("cannot understand the gateway's answer: {error}"))
+    })
 }
 
 /// Reads a text answer.
@@ -59,8 +60,11 @@ fn read(response: Response) -> Result<Vec<u8>, Failure> {
 fn failure(status: u16, body: &[u8], credential: Option<&Credential>) -> Failure {
     let problem: Option<Problem> = serde_json::from_slice(body).ok();
     let Some(problem) = problem else {
-        return Failure::new(exit(status, false), format!("the gateway answered {status}"))
-            .fix("check that the address is that of a Loki gateway");
+        return Failure::new(
+            exit(status, false),
+            format!("the gateway answered {status}"),
+        )
+        .fix("check that the address is that of a Loki gateway");
     };
     let several = !problem.candidates.is_empty();
     let mut what = output::visible(&problem.title);

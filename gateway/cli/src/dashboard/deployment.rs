@@ -34,7 +34,7 @@ fn lives(pid: u32) -> bool {
 }
 
 /// Returns whether the runtime accepts connections.
-pub(super) fn runtime_answers(context: &Context, home: &Home) -> bool {
+pub(crate) fn runtime_answers(context: &Context, home: &Home) -> bool {
     let socket = context
         .runtime_settings()
         .map_or_else(|_| home.runtime_socket(), |loaded| loaded.settings.socket);
@@ -42,7 +42,7 @@ pub(super) fn runtime_answers(context: &Context, home: &Home) -> bool {
 }
 
 /// Returns whether the gateway accepts requests.
-pub(super) fn gateway_answers(endpoint: &Endpoint) -> bool {
+pub(crate) fn gateway_answers(endpoint: &Endpoint) -> bool {
     Client::local(endpoint, None).is_ok_and(|client| client.is_ready())
 }
 
@@ -52,7 +52,9 @@ pub(crate) fn warn_of_other_variables(context: &Context, endpoint: &Endpoint) {
         .iter()
         .filter(|(_, standing)| *standing == Standing::Daemon)
         .map(|(name, _)| *name)
-        .filter(|name| context.raw_variable(name) != endpoint.variables.get(*name).map(String::as_str))
+        .filter(|name| {
+            context.raw_variable(name) != endpoint.variables.get(*name).map(String::as_str)
+        })
         .collect();
     if !names.is_empty() {
         output::warn(&format!(
@@ -64,7 +66,9 @@ pub(crate) fn warn_of_other_variables(context: &Context, endpoint: &Endpoint) {
 }
 
 /// Returns both processes that this command line started, if they still run.
-pub(super) fn running(home: &Home) -> Result<[(Program, Option<crate::process::Process>); 2], Failure> {
+pub(super) fn running(
+    home: &Home,
+) -> Result<[(Program, Option<crate::process::Process>); 2], Failure> {
     Ok([
         (Program::Gateway, Program::Gateway.running(home)?),
         (Program::Runtime, Program::Runtime.running(home)?),

@@ -69,7 +69,8 @@ pub(super) fn run(context: &Context, plan: &Plan) -> Result<(), Failure> {
         }
         Some(Happened::Ended(_, Some(64))) => Err(Failure::said(Exit::Settings)),
         Some(Happened::Ended(program, code)) => {
-            let shown = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+            let shown =
+                code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
             Err(Failure::failed(format!("the {program} ended with {shown}")))
         }
         None => Err(Failure::failed("nothing is left to wait for")),

@@ -43,7 +43,9 @@ pub(super) fn last_lines(program: Program, home: &Home, begin: u64) -> String {
     let end = length(program, home);
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(&path)?;
-        file.seek(SeekFrom::Start(begin.max(end.saturating_sub(SHOWN_BYTES_MAX))))?;
+        file.seek(SeekFrom::Start(
+            begin.max(end.saturating_sub(SHOWN_BYTES_MAX)),
+        ))?;
         let mut bytes = Vec::new();
         file.take(SHOWN_BYTES_MAX).read_to_end(&mut bytes)?;
         Ok(bytes)

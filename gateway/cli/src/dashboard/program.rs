@@ -35,14 +35,20 @@ impl Program {
 
     /// Returns the program's file, which lies beside this one.
     pub(super) fn file(self) -> Result<PathBuf, Failure> {
-        let own = std::env::current_exe()
-            .map_err(|error| Failure::failed(format!("cannot tell where this program is: {error}")))?;
+        let own = std::env::current_exe().map_err(|error| {
+            Failure::failed(format!("cannot tell where this program is: {error}"))
+        })?;
         let file = own.with_file_name(format!("loki-{}", self.name()));
         if file.is_file() {
             return Ok(file);
         }
-        Err(Failure::failed(format!("there is no {}", file.display()))
-            .fix(format!("install loki-{} beside {}", self.name(), own.display())))
+        Err(
+            Failure::failed(format!("there is no {}", file.display())).fix(format!(
+                "install loki-{} beside {}",
+                self.name(),
+                own.display()
+            )),
+        )
     }
 
     /// Returns where the program's process is noted.
@@ -87,8 +93,9 @@ impl Program {
 
     /// Starts the program in a session of its own, with its output in its log.
     pub(super) fn detach(self, home: &Home, arguments: &[OsString]) -> Result<Child, Failure> {
-        let own = std::env::current_exe()
-            .map_err(|error| Failure::failed(format!("cannot tell where this program is: {error}")))?;
+        let own = std::env::current_exe().map_err(|error| {
+            Failure::failed(format!("cannot tell where this program is: {error}"))
+        })?;
         let (output, errors) = log::open(self, home)?;
         let mut command = command(&own);
         command

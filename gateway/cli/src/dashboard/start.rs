@@ -115,8 +115,14 @@ fn flags(context: &Context, arguments: &Arguments) -> Vec<(&'static str, String)
         .dangerously_allow_insecure_bind
         .then(|| "true".to_owned());
     [
-        ("--tls-cert", file(arguments.tls_cert.as_deref(), "LOKI_TLS_CERT")),
-        ("--tls-key", file(arguments.tls_key.as_deref(), "LOKI_TLS_KEY")),
+        (
+            "--tls-cert",
+            file(arguments.tls_cert.as_deref(), "LOKI_TLS_CERT"),
+        ),
+        (
+            "--tls-key",
+            file(arguments.tls_key.as_deref(), "LOKI_TLS_KEY"),
+        ),
         ("--host", arguments.host.clone()),
         ("--port", arguments.port.clone()),
         ("--dangerously-allow-insecure-bind", insecure),

@@ -11,7 +11,7 @@ use crate::output;
 /// Tells what runs on this machine; exit code 4 when the gateway does not answer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loki dashboard status --json")]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -58,7 +58,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
         },
         runtime: Runtime {
             running: deployment::runtime_answers(context, &home),
-            pid: Program::Runtime.running(&home)?.map(|process| process.pid()),
+            pid: Program::Runtime
+                .running(&home)?
+                .map(|process| process.pid()),
         },
     };
     if arguments.json {
@@ -81,10 +83,16 @@ fn print(status: &Status) -> Result<(), Failure> {
     };
     let gateway = &status.gateway;
     output::line(&format!("Gateway: {}", state(gateway.running, gateway.pid)))?;
-    output::line(&format!("Runtime: {}", state(status.runtime.running, status.runtime.pid)))?;
+    output::line(&format!(
+        "Runtime: {}",
+        state(status.runtime.running, status.runtime.pid)
+    ))?;
     if let (Some(url), Some(tokens)) = (&gateway.url, gateway.tokens_required) {
         output::line(&format!("URL:     {url}"))?;
-        output::line(&format!("Tokens:  {}", if tokens { "required" } else { "not required" }))?;
+        output::line(&format!(
+            "Tokens:  {}",
+            if tokens { "required" } else { "not required" }
+        ))?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ const RUNTIME_WITHIN: Duration = Duration::from_secs(60);
 /// Stops gateway and runtime: requests under way end first, sessions are handed over.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  loki dashboard stop")]
-pub(super) struct Arguments {}
+pub(crate) struct Arguments {}
 
 /// Runs the command.
 pub(super) fn run(context: &Context, _arguments: &Arguments) -> Result<(), Failure> {
@@ -30,7 +30,10 @@ pub(super) fn run(context: &Context, _arguments: &Arguments) -> Result<(), Failu
     for (program, process) in deployment::running(&home)? {
         if let Some(process) = process {
             end(program, &process, drain_timeout)?;
-            output::line(&format!("Stopped the {program} (process {})", process.pid()))?;
+            output::line(&format!(
+                "Stopped the {program} (process {})",
+                process.pid()
+            ))?;
             stopped = true;
         }
         program.forget(&home)?;

@@ -80,8 +80,14 @@ pub(super) fn print_result(session: &SessionView) -> Result<(), Failure> {
     let reason = session.reason.as_deref().map(output::visible);
     let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
     output::line(&format!("State:        {}{reason}", session.state))?;
-    output::line(&format!("Branch:       {}", output::visible(&session.branch)))?;
-    output::line(&format!("Verification: {}", verification(&session.verification)))?;
+    output::line(&format!(
+        "Branch:       {}",
+        output::visible(&session.branch)
+    ))?;
+    output::line(&format!(
+        "Verification: {}",
+        verification(&session.verification)
+    ))?;
     let Some(hand_off) = &session.hand_off else {
         return output::line("Hand-off:     none");
     };

@@ -181,7 +181,10 @@ mod tests {
         assert!(prd(folder, None).is_err());
         fs::write(folder.join("prd.md"), "# Do it").expect("write");
         let found = prd(folder, None).expect("a document");
-        assert_eq!((found.name.as_str(), found.text.as_str()), ("prd.md", "# Do it"));
+        assert_eq!(
+            (found.name.as_str(), found.text.as_str()),
+            ("prd.md", "# Do it")
+        );
     }
 
     #[test]

@@ -165,7 +165,11 @@ mod tests {
             role: None,
             created_at,
             created_by: "local:test".to_owned(),
-            expires_at: Some("30".parse::<gateway::tokens::record::ExpiryDays>().expect("days").from(created_at)),
+            expires_at: Some(
+                "30".parse::<gateway::tokens::record::ExpiryDays>()
+                    .expect("days")
+                    .from(created_at),
+            ),
             revoked_at: None,
             revoked_by: None,
             description: None,

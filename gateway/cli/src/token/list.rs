@@ -79,7 +79,9 @@ impl<'a> Shown<'a> {
             self.id.to_owned(),
             self.scopes.join(", "),
             day(&self.created_at),
-            self.expires_at.as_deref().map_or_else(|| "never".to_owned(), day),
+            self.expires_at
+                .as_deref()
+                .map_or_else(|| "never".to_owned(), day),
             self.revoked_at.as_deref().map_or_else(String::new, day),
         ]
     }

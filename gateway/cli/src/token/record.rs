@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::context::Offline;
 use crate::failure::Failure;
-use crate::random;
+use gateway::random;
 
 /// One command on one token, in the audit trail.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl<'a> Recorded<'a> {
             action,
             user,
             token,
-            request_id: RequestId::from_random(random::bytes()?),
+            request_id: RequestId::from_random(random::bytes().map_err(Failure::failed)?),
         };
         recorded
             .write(Phase::Decision, Outcome::Allowed, None)

@@ -19,7 +19,9 @@ use crate::{clock, output};
 ///
 /// Returns once every running gateway on this host refuses it. The name is free again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  loki enterprise token revoke ci-bot\n  loki enterprise token revoke tok-4k9x2m7q")]
+#[command(
+    after_help = "Examples:\n  loki enterprise token revoke ci-bot\n  loki enterprise token revoke tok-4k9x2m7q"
+)]
 pub(super) struct RevokeArguments {
     /// Its id or its name
     #[arg(value_name = "ID-OR-NAME")]
@@ -30,7 +32,9 @@ pub(super) struct RevokeArguments {
 ///
 /// The audit trail keeps who made, revoked and deleted it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  loki enterprise token delete tok-4k9x2m7q\n  loki enterprise token delete ci-bot")]
+#[command(
+    after_help = "Examples:\n  loki enterprise token delete tok-4k9x2m7q\n  loki enterprise token delete ci-bot"
+)]
 pub(super) struct DeleteArguments {
     /// Its id or its name
     #[arg(value_name = "ID-OR-NAME")]
