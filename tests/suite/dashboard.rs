@@ -123,7 +123,7 @@ fn daemon_variables_that_differ_from_the_running_process_are_named() {
     let mut installation = installation();
     let _started = installation.loki(&["dashboard", "start"]).ended_with(0);
     installation.set("LOKI_AUDIT_DISABLED", "true");
-    let finished = installation.loki(&["status"]).ended_with(0);
+    let finished = installation.loki(&["dashboard", "start"]).ended_with(0);
     assert!(
         finished.stderr.contains("LOKI_AUDIT_DISABLED"),
         "{finished}"
