@@ -10,6 +10,7 @@ mod git;
 mod hand_off;
 mod keep;
 mod name;
+mod reopen;
 
 use std::io;
 use std::path::PathBuf;

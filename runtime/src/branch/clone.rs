@@ -201,4 +201,4 @@ pub(super) const FETCH: [&str; 6] = [
 ];
 
 /// The project's commit in the runtime's own repository.
-const BASE: &str = "refs/loki/base";
+pub(super) const BASE: &str = "refs/loki/base";

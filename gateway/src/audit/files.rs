@@ -1,0 +1,254 @@
+//! The names of the audit files, and how one is opened.
+//!
+//! Invariant: a file is a regular file of the directory that was asked for, never something that
+//! a link points to or that could make its opener wait; listing puts the oldest first.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::str::FromStr;
+
+use chrono::NaiveDate;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+
+/// Most files of one day; past it, something is wrong that one more file would not mend.
+pub(crate) const SEGMENTS_MAX: u32 = 999;
+
+/// The name of one audit file: `audit-2026-02-02.jsonl`, and `audit-2026-02-02.1.jsonl` for the
+/// next one of the same day. Ordered by age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FileName {
+    /// The UTC day.
+    pub(crate) day: NaiveDate,
+    /// Number of the file in its day, from 0.
+    pub(crate) segment: u32,
+}
+
+impl FileName {
+    /// Returns the first file of a day.
+    pub(crate) const fn first_of(day: NaiveDate) -> Self {
+        Self { day, segment: 0 }
+    }
+
+    /// Returns the file behind this one.
+    pub(crate) const fn next(self) -> Self {
+        Self {
+            day: self.day,
+            segment: self.segment + 1,
+        }
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "audit-{}", self.day.format("%Y-%m-%d"))?;
+        if self.segment > 0 {
+            write!(formatter, ".{}", self.segment)?;
+        }
+        formatter.write_str(".jsonl")
+    }
+}
+
+/// A name that is not one of an audit file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ForeignName;
+
+impl FromStr for FileName {
+    type Err = ForeignName;
+
+    fn from_str(text: &str) -> Result<Self, ForeignName> {
+        let stem = text
+            .strip_prefix("audit-")
+            .and_then(|rest| rest.strip_suffix(".jsonl"))
+            .ok_or(ForeignName)?;
+        let (day, segment) = match stem.split_once('.') {
+            Some((day, segment)) => (day, segment.parse().map_err(|_| ForeignName)?),
+            None => (stem, 0),
+        };
+        let day = NaiveDate::parse_from_str(day, "%Y-%m-%d").map_err(|_| ForeignName)?;
+        let name = Self { day, segment };
+        // Only the one spelling that we write ourselves counts.
+        if name.to_string() == text {
+            Ok(name)
+        } else {
+            Err(ForeignName)
+        }
+    }
+}
+
+/// Returns the audit files of a directory, oldest first; a directory that is not there has none.
+pub(crate) fn list(directory: &Path) -> io::Result<Vec<FileName>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let parsed = entry?.file_name().to_str().map(str::parse::<FileName>);
+        if let Some(Ok(name)) = parsed {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// What makes a file the same file, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Returns the identity and the length of an open file.
+    pub(crate) fn of(file: &File) -> io::Result<(Self, u64)> {
+        let metadata = file.metadata()?;
+        let identity = Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        };
+        Ok((identity, metadata.len()))
+    }
+
+    /// Returns the identity and the length of what has a name in an open directory.
+    pub(crate) fn named(directory: impl AsFd, name: FileName) -> io::Result<Option<(Self, u64)>> {
+        match rustix::fs::statat(directory, name.to_string(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                let identity = Self {
+                    device: stat.st_dev,
+                    inode: stat.st_ino,
+                };
+                Ok(Some((identity, u64::try_from(stat.st_size).unwrap_or(0))))
+            }
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Returns the identity of what has a path.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+}
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// When it is not there, or is not a regular file.
+pub(crate) fn open_to_read(directory: impl AsFd, name: FileName) -> io::Result<File> {
+    open(directory, name, OFlags::RDONLY)
+}
+
+/// Opens a file for appending and reading; makes it (mode 0600) if it is not there.
+///
+/// # Errors
+/// When it can be neither opened nor made, or is not a regular file.
+pub(crate) fn open_to_append(directory: impl AsFd + Copy, name: FileName) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::APPEND;
+    match open(directory, name, flags) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => {
+            let file = other?;
+            if file.metadata()?.permissions().mode() & 0o077 != 0 {
+                file.set_permissions(PermissionsExt::from_mode(0o600))?;
+            }
+            return Ok(file);
+        }
+    }
+    let file = open(directory, name, flags | OFlags::CREATE | OFlags::EXCL)?;
+    give_to_owner_of(directory, &file)?;
+    rustix::fs::fsync(directory)?;
+    Ok(file)
+}
+
+fn open(directory: impl AsFd, name: FileName, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let opened = rustix::fs::openat(directory, name.to_string(), flags, mode);
+    let file = File::from(opened.map_err(|errno| explain(name, errno.into()))?);
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+    if kind == FileType::RegularFile {
+        Ok(file)
+    } else {
+        Err(not_regular(name))
+    }
+}
+
+fn explain(name: FileName, error: io::Error) -> io::Error {
+    let errno = error
+        .raw_os_error()
+        .map(rustix::io::Errno::from_raw_os_error);
+    match errno {
+        Some(rustix::io::Errno::LOOP | rustix::io::Errno::ISDIR | rustix::io::Errno::NXIO) => {
+            not_regular(name)
+        }
+        _ => error,
+    }
+}
+
+fn not_regular(name: FileName) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{name} is not a regular file: move it away"),
+    )
+}
+
+/// A command that root runs must not make a file that the gateway's own user cannot open.
+fn give_to_owner_of(directory: impl AsFd, file: &File) -> io::Result<()> {
+    let owner = rustix::fs::fstat(directory)?;
+    let made = rustix::fs::fstat(file)?;
+    if (owner.st_uid, owner.st_gid) != (made.st_uid, made.st_gid) && made.st_uid == 0 {
+        rustix::fs::fchown(
+            file,
+            Some(Uid::from_raw(owner.st_uid)),
+            Some(Gid::from_raw(owner.st_gid)),
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FileName;
+
+    #[test]
+    fn foreign_names_are_not_audit_files() {
+        for text in [
+            "",
+            "audit.jsonl",
+            "audit-2026-02-30.jsonl",
+            "audit-2026-2-2.jsonl",
+            "audit-2026-02-02.0.jsonl",
+            "audit-2026-02-02.01.jsonl",
+            "audit-2026-02-02.-1.jsonl",
+            "audit-2026-02-02.jsonl.gz",
+            "audit-2026-02-02.120000.x.jsonl",
+            "../audit-2026-02-02.jsonl",
+        ] {
+            assert!(text.parse::<FileName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_back_and_sorted_by_age() {
+        let names = [
+            "audit-2026-02-01.jsonl",
+            "audit-2026-02-02.jsonl",
+            "audit-2026-02-02.2.jsonl",
+            "audit-2026-02-02.10.jsonl",
+            "audit-2026-02-03.jsonl",
+        ];
+        let mut parsed: Vec<FileName> = names.iter().rev().flat_map(|name| name.parse()).collect();
+        parsed.sort_unstable();
+        let shown: Vec<String> = parsed.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, names);
+    }
+}

@@ -1,0 +1,161 @@
+//! The thread that owns the audit files.
+//!
+//! Invariant: a waiter is told that its record is durable only after the disk said so. When the
+//! disk fails, everyone waiting is told, nothing more is taken, and once a second a record about
+//! the gap is tried until it holds.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::line::Line;
+use super::notice::Notice;
+use super::queue::{Batch, Queue, Taken, answer};
+use super::trail::{Durability, Trail};
+use crate::clock::Clock;
+
+/// Longest time that a record nobody waits for is not on the disk.
+const SYNC_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often a failed disk is tried.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Writes what the queue holds until it is closed.
+pub(crate) struct Writer {
+    queue: Arc<Queue>,
+    trail: Trail,
+    clock: Clock,
+    /// When written records have to be on the disk.
+    sync_due: Option<Instant>,
+    /// When the failed disk is tried again.
+    probe_due: Option<Instant>,
+    scratch: Vec<u8>,
+}
+
+impl Writer {
+    pub(crate) const fn new(queue: Arc<Queue>, trail: Trail, clock: Clock) -> Self {
+        Self {
+            queue,
+            trail,
+            clock,
+            sync_due: None,
+            probe_due: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Runs until the queue is closed.
+    pub(crate) fn run(mut self) {
+        let _ended = Ended(Arc::clone(&self.queue));
+        let mut batch = Batch::default();
+        loop {
+            let due = self.probe_due.or(self.sync_due);
+            match self.queue.take(&mut batch, due) {
+                Taken::Batch => self.write(&mut batch),
+                Taken::Due if self.probe_due.is_some() => self.probe(),
+                Taken::Due => self.sync(),
+                Taken::Last => {
+                    self.write(&mut batch);
+                    self.sync();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &mut Batch) {
+        let records = batch.lines.count() as u64;
+        let unwaited = batch.unwaited();
+        if batch.lost > 0 {
+            self.add_gap(batch);
+        }
+        let durability = if batch.waiters.is_empty() {
+            Durability::Later
+        } else {
+            Durability::Now
+        };
+        match self
+            .trail
+            .commit(&batch.lines, durability, self.clock.now())
+        {
+            Ok(()) => {
+                self.queue.tally.count_written(records);
+                for waiter in batch.waiters.drain(..) {
+                    answer(waiter, Ok(()));
+                }
+                match durability {
+                    Durability::Now => self.sync_due = None,
+                    Durability::Later => self.sync_if_due(),
+                }
+            }
+            Err(error) => self.fail(batch, unwaited, &error),
+        }
+    }
+
+    fn add_gap(&mut self, batch: &mut Batch) {
+        let notice = Notice::gap(batch.lost);
+        let line = Line::render(&mut self.scratch, &notice.draft(), self.clock.now());
+        batch.lines.push(line);
+    }
+
+    fn sync_if_due(&mut self) {
+        let now = Instant::now();
+        let due = *self.sync_due.get_or_insert(now + SYNC_INTERVAL);
+        if due <= now {
+            self.sync();
+        }
+    }
+
+    fn sync(&mut self) {
+        self.sync_due = None;
+        if let Err(error) = self.trail.sync() {
+            // The next file says which records are in doubt, if there can be one.
+            tracing::error!(%error, "audit records may be missing from the disk");
+            let mut nothing = Batch::default();
+            let now = self.clock.now();
+            if let Err(error) = self.trail.commit(&nothing.lines, Durability::Now, now) {
+                self.fail(&mut nothing, 0, &error);
+            }
+        }
+    }
+
+    fn fail(&mut self, batch: &mut Batch, unwaited: u64, error: &io::Error) {
+        tracing::error!(path = %self.trail.path().display(), %error, "audit cannot be written");
+        self.queue.fail(batch, unwaited);
+        self.probe_due = Some(Instant::now() + PROBE_INTERVAL);
+    }
+
+    /// Tries the disk with a record about what was lost.
+    fn probe(&mut self) {
+        let mut batch = Batch {
+            lost: self.queue.take_lost(),
+            ..Batch::default()
+        };
+        self.add_gap(&mut batch);
+        match self
+            .trail
+            .commit(&batch.lines, Durability::Now, self.clock.now())
+        {
+            Ok(()) => {
+                tracing::warn!(lost = batch.lost, "audit can be written again");
+                self.probe_due = None;
+                self.sync_due = None;
+                self.queue.mend();
+            }
+            Err(error) => {
+                tracing::error!(%error, "audit still cannot be written");
+                self.queue.put_lost(batch.lost);
+                self.probe_due = Some(Instant::now() + PROBE_INTERVAL);
+            }
+        }
+    }
+}
+
+/// Tells the queue when the thread is gone, also after a panic.
+struct Ended(Arc<Queue>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.thread_ended();
+    }
+}

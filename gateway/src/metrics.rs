@@ -1,0 +1,203 @@
+//! What the gateway counts, and how `/metrics` shows it.
+//!
+//! Invariant: label values come from enums and the operation table alone, so no caller can make
+//! the output grow; counting a request takes no lock and allocates nothing.
+
+mod dropped;
+mod family;
+mod figures;
+mod requests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::contract::caller::AuthMethod;
+use config::contract::figures::Figures;
+use config::contract::operation::Operation;
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, Registry, TextEncoder};
+
+pub use dropped::Dropped;
+
+use crate::audit::Tally;
+use crate::refusal::{self, Refusal};
+use requests::Requests;
+
+/// The media type of the text format 0.0.4.
+pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The gateway's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Requests,
+    /// One per reason, in the order of [`refusal::reasons`].
+    refusals: Vec<IntCounter>,
+    /// One per reason, in the order of [`Dropped::EVERY`].
+    drops: Vec<IntCounter>,
+    /// Renewed certificates put in use, and those refused.
+    reloads: [IntCounter; 2],
+    audit: Arc<Tally>,
+}
+
+impl Metrics {
+    /// Makes metrics that all stand at zero; `audit` is read when they are shown.
+    #[must_use]
+    pub fn new(audit: Arc<Tally>) -> Self {
+        let registry = Registry::new();
+        let refusals = family::counters(
+            &registry,
+            "loki_gateway_refusals_total",
+            "Requests that the gateway refused, by reason.",
+            &["reason"],
+        );
+        let drops = family::counters(
+            &registry,
+            "loki_gateway_connections_dropped_total",
+            "Connections that ended before a request could be read, by reason.",
+            &["reason"],
+        );
+        let reloads = family::counters(
+            &registry,
+            "loki_gateway_certificate_reloads_total",
+            "Attempts to put a renewed certificate in use, by result.",
+            &["result"],
+        );
+        Self {
+            requests: Requests::new(&registry),
+            reloads: ["done", "failed"].map(|result| reloads.with_label_values(&[result])),
+            refusals: refusal::reasons()
+                .map(|reason| refusals.with_label_values(&[reason]))
+                .collect(),
+            drops: Dropped::EVERY
+                .map(|reason| drops.with_label_values(&[reason.name()]))
+                .into(),
+            registry,
+            audit,
+        }
+    }
+
+    /// Counts a request that ended. `operation` is none for a path that is not in the table;
+    /// `status` is 0 if no answer left.
+    pub fn request(
+        &self,
+        operation: Option<&'static Operation>,
+        status: u16,
+        auth_method: AuthMethod,
+        duration: Duration,
+    ) {
+        self.requests
+            .count(operation, status, auth_method, duration);
+    }
+
+    /// Counts a refusal; the request is counted besides.
+    pub fn refused(&self, refusal: &Refusal) {
+        if let Some(counter) = self.refusals.get(refusal.position()) {
+            counter.inc();
+        }
+    }
+
+    /// Counts an attempt to put a renewed certificate in use.
+    pub fn certificate_reload(&self, done: bool) {
+        let [success, failure] = &self.reloads;
+        if done { success.inc() } else { failure.inc() }
+    }
+
+    /// Counts a connection that ended before a request could be read.
+    pub fn dropped(&self, reason: Dropped) {
+        if let Some(counter) = self.drops.get(reason.position()) {
+            counter.inc();
+        }
+    }
+
+    /// Shows the metrics in the text format 0.0.4. Without `figures`, the runtime counts as down
+    /// and its nine families are left out.
+    #[must_use]
+    pub fn render(&self, figures: Option<&Figures>) -> String {
+        let mut families = Vec::new();
+        if let Some(figures) = figures {
+            figures::add(&mut families, figures);
+        }
+        add_processes(&mut families, figures.is_some());
+        self.add_audit(&mut families);
+        families.extend(self.registry.gather());
+        encode(&families)
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the text format has 64-bit floating point numbers only"
+    )]
+    fn add_audit(&self, out: &mut Vec<MetricFamily>) {
+        family::counter(
+            out,
+            "loki_gateway_audit_records_written_total",
+            "Audit records written.",
+            self.audit.written(),
+        );
+        family::counter(
+            out,
+            "loki_gateway_audit_records_lost_total",
+            "Audit records lost for want of room or of a disk; each gap is a record itself.",
+            self.audit.lost(),
+        );
+        family::counter(
+            out,
+            "loki_gateway_audit_records_refused_total",
+            "Audit records whose requests were refused because they could not be made durable.",
+            self.audit.refused(),
+        );
+        family::gauge(
+            out,
+            "loki_gateway_audit_queue_records",
+            "Audit records that wait for the disk.",
+            self.audit.queued() as f64,
+        );
+        family::gauge(
+            out,
+            "loki_gateway_audit_writable",
+            "1 if the last attempt to write the audit succeeded, else 0.",
+            f64::from(u8::from(self.audit.is_writable())),
+        );
+    }
+}
+
+fn add_processes(out: &mut Vec<MetricFamily>, runtime_answered: bool) {
+    family::gauges(
+        out,
+        "loki_up",
+        "1 if the process answered when asked, else 0; while the runtime is at 0, the families \
+         that it feeds (loki_session_status and its like) are left out.",
+        "process",
+        &[
+            ("gateway", 1.0),
+            ("runtime", f64::from(u8::from(runtime_answered))),
+        ],
+    );
+    family::gauges(
+        out,
+        "loki_gateway_build_info",
+        "The version of the running gateway; always 1.",
+        "version",
+        &[(env!("CARGO_PKG_VERSION"), 1.0)],
+    );
+}
+
+fn encode(families: &[MetricFamily]) -> String {
+    // An empty family cannot be encoded; until its first label was seen, there is nothing to show.
+    let families: Vec<MetricFamily> = families
+        .iter()
+        .filter(|family| !family.get_metric().is_empty())
+        .cloned()
+        .collect();
+    match TextEncoder::new().encode_to_string(&families) {
+        Ok(text) => text,
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be shown");
+            String::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Makes the families of metrics.
+//!
+//! Invariant: every name is fixed in this crate, so making a family cannot fail at run time for
+//! any reason that a test of this crate would not show.
+#![expect(
+    clippy::expect_used,
+    reason = "names and labels are constants, and every family is made in the tests"
+)]
+
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+};
+
+const VALID: &str = "the name is valid and used once";
+
+/// Makes and registers counters.
+pub(crate) fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> IntCounterVec {
+    let family = IntCounterVec::new(Opts::new(name, help), labels).expect(VALID);
+    registry.register(Box::new(family.clone())).expect(VALID);
+    family
+}
+
+/// Makes and registers histograms.
+pub(crate) fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: &[f64],
+) -> HistogramVec {
+    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+    let family = HistogramVec::new(options, labels).expect(VALID);
+    registry.register(Box::new(family.clone())).expect(VALID);
+    family
+}
+
+/// Adds a counter that stands at `value`.
+pub(crate) fn counter(out: &mut Vec<MetricFamily>, name: &str, help: &str, value: u64) {
+    let family = IntCounter::new(name, help).expect(VALID);
+    family.inc_by(value);
+    out.extend(family.collect());
+}
+
+/// Adds a gauge that stands at `value`.
+pub(crate) fn gauge(out: &mut Vec<MetricFamily>, name: &str, help: &str, value: f64) {
+    let family = Gauge::new(name, help).expect(VALID);
+    family.set(value);
+    out.extend(family.collect());
+}
+
+/// Adds a gauge per value of one label.
+pub(crate) fn gauges(
+    out: &mut Vec<MetricFamily>,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &[(&str, f64)],
+) {
+    let family = GaugeVec::new(Opts::new(name, help), &[label]).expect(VALID);
+    for (label, value) in values {
+        family.with_label_values(&[*label]).set(*value);
+    }
+    out.extend(family.collect());
+}
