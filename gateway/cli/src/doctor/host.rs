@@ -82,8 +82,10 @@ fn kernel() -> Vec<Finding> {
         }
         Err(error) => return vec![Finding::failed("kernel layers", error.to_string(), FIX)],
     };
-    let said = output_of(&program, "probe")
-        .and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
+    let said = output_of(&program, "probe").and_then(|text| {
+        serde_json::from_str::<Value>(&text)
+            .map_err(|error| format!("{} said no layers: {error}", program.display()))
+    });
     let Value::Object(layers) = (match said {
         Ok(layers) => layers,
         Err(why) => {
