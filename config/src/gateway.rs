@@ -341,7 +341,7 @@ fn upstream(reader: &mut Reader, home: &Home) -> Upstream {
     Upstream {
         socket: reader.value(&Key::new("runtime.socket"), home.runtime_socket()),
         connect_timeout: reader.value(&Key::new("runtime.connect_timeout"), Duration::from_secs(1)),
-        read_timeout: reader.value(&Key::new("runtime.read_timeout"), Duration::from_secs(60)),
+        read_timeout: reader.value(&Key::new("runtime.read_timeout"), Duration::from_secs(90)),
         idle_timeout: reader.value(&Key::new("runtime.idle_timeout"), Duration::from_secs(20)),
     }
 }

@@ -6,12 +6,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use config::gateway::Tls;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use x509_parser::parse_x509_certificate;
@@ -80,10 +82,9 @@ pub enum CertificateError {
 }
 
 /// A usable pair and the digest by which the command line pins it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerCertificate {
-    /// The TLS configuration.
-    pub config: Arc<ServerConfig>,
+    key: Arc<CertifiedKey>,
     /// SHA-256 of the leaf (DER), as hex.
     pub leaf_sha256: String,
 }
@@ -101,33 +102,70 @@ pub fn load(tls: &Tls, now: DateTime<Utc>) -> Result<ServerCertificate, Certific
     check_validity(&tls.certificate, leaf, now)?;
     let leaf_sha256 = hex(&Sha256::digest(leaf));
     let key = read_key(&tls.key)?;
-    let unusable = |source| CertificateError::Unusable {
-        path: tls.certificate.clone(),
-        source,
-    };
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|source| {
+    let provider = aws_lc_rs::default_provider();
+    let key = CertifiedKey::from_der(chain, key, &provider).map_err(|source| {
         if matches!(source, rustls::Error::InconsistentKeys(_)) {
             CertificateError::Mismatch {
                 certificate: tls.certificate.clone(),
                 key: tls.key.clone(),
             }
         } else {
-            unusable(source)
+            CertificateError::Unusable {
+                path: tls.certificate.clone(),
+                source,
+            }
         }
     })?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
-    config.ignore_client_order = true;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
     Ok(ServerCertificate {
-        config: Arc::new(config),
+        key: Arc::new(key),
         leaf_sha256,
     })
+}
+
+/// The certificate in use; swapped as a whole, so a handshake sees the old pair or the new one.
+#[derive(Debug)]
+pub struct ActiveCertificate(ArcSwap<ServerCertificate>);
+
+impl ActiveCertificate {
+    /// Begins with a pair.
+    #[must_use]
+    pub fn new(certificate: ServerCertificate) -> Self {
+        Self(ArcSwap::from_pointee(certificate))
+    }
+
+    /// Puts another pair in use for handshakes to come.
+    pub fn replace(&self, certificate: ServerCertificate) {
+        self.0.store(Arc::new(certificate));
+    }
+
+    /// Returns the pinned digest of the leaf in use.
+    #[must_use]
+    pub fn leaf_sha256(&self) -> String {
+        self.0.load().leaf_sha256.clone()
+    }
+}
+
+impl ResolvesServerCert for ActiveCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.load().key))
+    }
+}
+
+/// Builds the TLS configuration over the certificate in use: TLS 1.3 and 1.2, our order of cipher
+/// suites, no early data, stateless tickets with keys that the library rotates.
+///
+/// # Errors
+/// When the crypto library refuses.
+pub fn server_config(active: Arc<ActiveCertificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(active);
+    config.ignore_client_order = true;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    Ok(Arc::new(config))
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {

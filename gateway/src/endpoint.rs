@@ -55,6 +55,15 @@ impl EndpointFile {
         Ok(Self { path, endpoint })
     }
 
+    /// Writes the file anew after the certificate was replaced.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn replace_certificate(&mut self, sha256: String) -> io::Result<()> {
+        self.endpoint.certificate_sha256 = Some(sha256);
+        private::replace_file(&self.path, &serde_json::to_vec_pretty(&self.endpoint)?)
+    }
+
     /// Returns the address to use.
     pub(crate) fn url(&self) -> &str {
         &self.endpoint.url

@@ -27,6 +27,7 @@ mod limits;
 mod listener;
 mod peer_user;
 mod proxy;
+mod reload;
 mod request;
 mod route;
 mod runtime_client;

@@ -35,6 +35,8 @@ pub struct Metrics {
     refusals: Vec<IntCounter>,
     /// One per reason, in the order of [`Dropped::EVERY`].
     drops: Vec<IntCounter>,
+    /// Renewed certificates put in use, and those refused.
+    reloads: [IntCounter; 2],
     audit: Arc<Tally>,
 }
 
@@ -55,8 +57,15 @@ impl Metrics {
             "Connections that ended before a request could be read, by reason.",
             &["reason"],
         );
+        let reloads = family::counters(
+            &registry,
+            "loki_gateway_certificate_reloads_total",
+            "Attempts to put a renewed certificate in use, by result.",
+            &["result"],
+        );
         Self {
             requests: Requests::new(&registry),
+            reloads: ["done", "failed"].map(|result| reloads.with_label_values(&[result])),
             refusals: refusal::reasons()
                 .map(|reason| refusals.with_label_values(&[reason]))
                 .collect(),
@@ -86,6 +95,12 @@ impl Metrics {
         if let Some(counter) = self.refusals.get(refusal.position()) {
             counter.inc();
         }
+    }
+
+    /// Counts an attempt to put a renewed certificate in use.
+    pub fn certificate_reload(&self, done: bool) {
+        let [success, failure] = &self.reloads;
+        if done { success.inc() } else { failure.inc() }
     }
 
     /// Counts a connection that ended before a request could be read.

@@ -15,11 +15,10 @@ use config::secret::{self, KeyFileError};
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::audit::{Audit, AuditError};
-use crate::certificate::{self, CertificateError, ServerCertificate};
+use crate::certificate::{self, ActiveCertificate, CertificateError};
 use crate::clock;
 use crate::edge_record;
 use crate::endpoint::EndpointFile;
@@ -27,6 +26,7 @@ use crate::listener::{ListenError, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::random::{self, NoRandomness};
+use crate::reload::Reload;
 use crate::runtime_client::RuntimeClient;
 use crate::state::State;
 use crate::statement::Statements;
@@ -63,6 +63,9 @@ pub enum Failure {
     /// The system refused threads, signals or the like.
     #[error("cannot set up the process: {0}")]
     System(io::Error),
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// The tokens cannot be read.
     #[error(transparent)]
     Tokens(#[from] StoreError),
@@ -80,6 +83,7 @@ impl Failure {
             | Self::Listen(_)
             | Self::NoRandomness(_)
             | Self::System(_)
+            | Self::Tls(_)
             | Self::Tokens(_) => 1,
         }
     }
@@ -101,7 +105,8 @@ pub fn run(settings: GatewaySettings) -> Result<(), Failure> {
         .tls
         .as_ref()
         .map(|tls| certificate::load(tls, clock::now()))
-        .transpose()?;
+        .transpose()?
+        .map(|certificate| Arc::new(ActiveCertificate::new(certificate)));
     prepare_home(&settings)?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads())
@@ -130,12 +135,15 @@ fn prepare_home(settings: &GatewaySettings) -> Result<(), Failure> {
 
 async fn serve(
     settings: GatewaySettings,
-    certificate: Option<ServerCertificate>,
+    certificate: Option<Arc<ActiveCertificate>>,
 ) -> Result<(), Failure> {
     let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
     let key = StatementKey::new(&keys[0]);
     let instance = InstanceId::from_random(random::bytes()?);
-    let tls = certificate.as_ref().map(|pair| Arc::clone(&pair.config));
+    let tls = certificate
+        .clone()
+        .map(certificate::server_config)
+        .transpose()?;
     let listener = Listener::bind(settings.listen.address, tls, &settings.limits)?;
     let address = listener.address().map_err(Failure::System)?;
     let audit = Audit::open(
@@ -157,15 +165,16 @@ async fn serve(
     });
     let proxy = http_proxy(Arc::clone(&state));
 
-    let leaf = certificate.map(|pair| pair.leaf_sha256);
+    let leaf = certificate.as_ref().map(|active| active.leaf_sha256());
     let endpoint = EndpointFile::write(&state, address, leaf).map_err(Failure::System)?;
     tracing::info!(url = endpoint.url(), "listening");
     let (stop, stopping) = watch::channel(false);
     let serving = tokio::spawn(listener.serve(proxy, Arc::clone(&state), stopping, drain_timeout));
 
     let summarising = tokio::spawn(edge_record::summarise(Arc::clone(&state)));
+    let mut reload = Reload::new(Arc::clone(&state), certificate, endpoint);
 
-    let cause = wait_for_signal().await.map_err(Failure::System)?;
+    let cause = reload.until_told_to_stop().await.map_err(Failure::System)?;
     tracing::info!(cause, "stopping");
     state.draining.store(true, Ordering::Relaxed);
     stop.send_replace(true);
@@ -174,7 +183,7 @@ async fn serve(
         Ok(cut) => tracing::warn!(cut, "connections were cut at the end of the drain time"),
         Err(error) => tracing::error!(%error, "the listener failed"),
     }
-    endpoint.remove();
+    reload.endpoint().remove();
     summarising.abort();
     edge_record::summary(&state, &state.suppression.turn());
     drop(watch);
@@ -207,13 +216,4 @@ fn report_tokens(notice: Notice) {
             tracing::error!(%error, "tokens cannot be reloaded; the last good ones stay in use");
         }
     }
-}
-
-async fn wait_for_signal() -> io::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
 }
