@@ -199,3 +199,6 @@ fn build(builder: ClientBuilder) -> Result<Http, Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("cannot prepare the connection: {error}")))
 }
+
+#[cfg(test)]
+mod tests;
