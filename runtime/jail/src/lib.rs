@@ -8,7 +8,8 @@
 //! Invariant: the agent's program runs only after every step that its policy requires has succeeded.
 //!
 //! Not covered here, and left to the sandbox: UDP, raw and MPTCP sockets, TCP Fast Open, Unix sockets
-//! with a path name, and system calls as such.
+//! with a path name; names, modes, owners, times and extended attributes of files outside, which
+//! Landlock neither hides nor guards from their owner; and system calls as such.
 
 pub mod command;
 pub mod layers;
