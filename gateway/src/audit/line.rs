@@ -112,8 +112,7 @@ impl Lines {
     /// Writes the lines as they stand in the file, numbered from `first_seq`.
     pub(crate) fn number(&self, out: &mut Vec<u8>, first_seq: u64, stamp: &mut Stamp) {
         let mut start = 0;
-        let mut seq = first_seq;
-        for entry in &self.entries {
+        for (seq, entry) in (first_seq..).zip(&self.entries) {
             out.extend_from_slice(b"{\"timestamp\":\"");
             out.extend_from_slice(stamp.text(entry.unix_ms).as_bytes());
             out.push(b'"');
@@ -125,7 +124,6 @@ impl Lines {
             out.extend_from_slice(&self.bytes[entry.split..entry.end]);
             out.extend_from_slice(b"}\n");
             start = entry.end;
-            seq += 1;
         }
     }
 }

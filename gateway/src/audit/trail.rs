@@ -119,11 +119,26 @@ impl Trail {
         durability: Durability,
         now: DateTime<Utc>,
     ) -> io::Result<()> {
-        if self.directory.lock()? {
+        let replaced = self.directory.lock()?;
+        let done = self.commit_locked(replaced, lines, durability, now);
+        self.directory.unlock()?;
+        self.out.clear();
+        self.out.shrink_to(KEPT_BYTES_MAX);
+        done
+    }
+
+    fn commit_locked(
+        &mut self,
+        directory_replaced: bool,
+        lines: &Lines,
+        durability: Durability,
+        now: DateTime<Utc>,
+    ) -> io::Result<()> {
+        if directory_replaced {
             self.notice(Notice::directory_replaced());
-            self.current = None;
+            self.leave()?;
         }
-        let done = match self.append(lines, durability, now) {
+        match self.append(lines, durability, now) {
             Err(Failure::File(error)) => {
                 self.abandon(&error);
                 self.append(lines, durability, now).map_err(|failure| {
@@ -134,11 +149,7 @@ impl Trail {
                 })
             }
             other => other.map_err(io::Error::from),
-        };
-        self.directory.unlock()?;
-        self.out.clear();
-        self.out.shrink_to(KEPT_BYTES_MAX);
-        done
+        }
     }
 
     /// Makes the records that were left for later durable.
@@ -272,11 +283,21 @@ impl Trail {
             }
         };
         self.notice(Notice::replaced(name, reason));
-        self.current = None;
+        self.leave()?;
         let newest = self.directory.list()?.last().copied();
         let next = newest.max(Some(name)).unwrap_or(name).next();
         self.floor = Some(next);
         self.open_file(next)
+    }
+
+    /// Lets go of a file that lost its name; another process may have written to it last.
+    fn leave(&mut self) -> io::Result<()> {
+        if let Some(current) = self.current.take() {
+            let (_, length) = Identity::of(&current.file)?;
+            let tail = Tail::read(&current.file, length)?;
+            self.head = self.head.max(tail.last_seq.unwrap_or(0));
+        }
+        Ok(())
     }
 
     fn open_file(&mut self, name: FileName) -> io::Result<()> {
