@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -308,12 +307,8 @@ async fn meet_a_failing_file() {
     for _ in 0..60 {
         audit.durable(event("a")).await.expect("written");
     }
-    let mut files: Vec<_> = fs::read_dir(home.audit())
-        .expect("read")
-        .map(|entry| entry.expect("read").path())
-        .collect();
-    files.sort_unstable();
-    assert!(files.len() > 1, "{files:?}");
+    let files = fs::read_dir(home.audit()).expect("read").count();
+    assert!(files > 1, "{files}");
     let page = newest(&home, 1_000);
     let written = page.entries.iter().filter(|record| record.action == "a");
     let different: BTreeSet<u64> = page.entries.iter().map(|record| record.seq).collect();
@@ -324,9 +319,4 @@ async fn meet_a_failing_file() {
         .iter()
         .find(|record| record.action == "audit.failed");
     assert!(failed.is_some_and(|record| record.details.contains_key("in_doubt_from")));
-    let mut newest_text = String::new();
-    fs::File::open(files.last().expect("there is one"))
-        .and_then(|mut file| file.read_to_string(&mut newest_text))
-        .expect("read");
-    assert!(newest_text.ends_with('\n'));
 }

@@ -42,7 +42,7 @@ fn samples<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
 fn without_the_runtime_its_families_are_left_out() {
     let text = metrics().render(None);
     assert_eq!(
-        samples(&text, "loki_up"),
+        samples(&text, "loki_up{"),
         [
             r#"loki_up{process="gateway"} 1"#,
             r#"loki_up{process="runtime"} 0"#
@@ -79,23 +79,23 @@ fn the_nine_documented_families_show_the_figures() {
     let text = metrics().render(Some(&figures()));
     let documented: Vec<&str> = text
         .lines()
-        .filter(|line| !line.starts_with("loki_gateway_") && !line.starts_with("loki_up"))
+        .filter(|line| !line.starts_with("loki_gateway_") && !line.starts_with("loki_up{"))
         .filter(|line| !line.starts_with('#'))
         .collect();
     assert_eq!(
         documented,
         [
-            "loki_session_status 1",
-            "loki_iteration_current 3",
-            "loki_iteration_max 20",
-            r#"loki_tasks_total{status="completed"} 7"#,
-            r#"loki_tasks_total{status="failed"} 2"#,
-            r#"loki_tasks_total{status="in_progress"} 1"#,
-            r#"loki_tasks_total{status="pending"} 4"#,
             "loki_agents_active 1",
             "loki_agents_total 2",
             "loki_cost_usd 1.25",
             "loki_events_total 9007",
+            "loki_iteration_current 3",
+            "loki_iteration_max 20",
+            "loki_session_status 1",
+            r#"loki_tasks_total{status="completed"} 7"#,
+            r#"loki_tasks_total{status="failed"} 2"#,
+            r#"loki_tasks_total{status="in_progress"} 1"#,
+            r#"loki_tasks_total{status="pending"} 4"#,
             "loki_uptime_seconds 61.5",
         ]
     );
@@ -165,10 +165,10 @@ async fn the_audit_shows_what_it_wrote() {
     assert_eq!(
         samples(&metrics.render(None), "loki_gateway_audit"),
         [
-            "loki_gateway_audit_records_written_total 1",
+            "loki_gateway_audit_queue_records 0",
             "loki_gateway_audit_records_lost_total 0",
             "loki_gateway_audit_records_refused_total 0",
-            "loki_gateway_audit_queue_records 0",
+            "loki_gateway_audit_records_written_total 1",
             "loki_gateway_audit_writable 1",
         ]
     );
