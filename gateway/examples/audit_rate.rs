@@ -1,5 +1,5 @@
 //! Measures the audit trail on a directory's disk: records that nobody waits for, and durable
-//! ones with many waiters at once.
+//! ones with many waiters at once; then how long reading takes.
 //!
 //! `cargo run --release -p gateway --example audit_rate -- DIRECTORY`
 #![expect(clippy::print_stdout, reason = "the figures are the program's output")]
@@ -12,8 +12,8 @@ use config::contract::caller::AuthMethod;
 use config::contract::id::{RequestId, TokenId};
 use config::contract::scope::Scope;
 use config::home::Home;
-use gateway::audit::Audit;
 use gateway::audit::record::{Draft, Outcome, Phase};
+use gateway::audit::{Audit, query, summary};
 
 const QUEUE_MAX: u32 = 8_192;
 const PRODUCERS: usize = 2;
@@ -31,7 +31,27 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(async {
         later(&home).await?;
         durable(&home).await
-    })
+    })?;
+    read(&home)
+}
+
+fn read(home: &Home) -> anyhow::Result<()> {
+    let asked = Instant::now();
+    let page = query::query(home, &query::Query::default())?;
+    println!(
+        "newest {}: {:.1} ms",
+        page.entries.len(),
+        asked.elapsed().as_secs_f64() * 1_000.0
+    );
+    let asked = Instant::now();
+    let counted = summary::summary(home, 7, gateway::clock::now())?;
+    let seconds = asked.elapsed().as_secs_f64();
+    println!(
+        "summary: {} events in {seconds:.2} s, {:.0} records/s",
+        counted.total_events,
+        rate(counted.total_events, seconds)
+    );
+    Ok(())
 }
 
 async fn later(home: &Home) -> anyhow::Result<()> {

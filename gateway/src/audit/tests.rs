@@ -148,7 +148,7 @@ async fn durable_records_are_there_when_the_caller_goes_on() {
     audit.later(event("a")).await;
     audit.durable(event("b")).await.expect("written");
     assert_eq!(story(&home), ["1 a", "2 b"]);
-    append(&home, &event("c")).expect("written");
+    append(&home, event("c")).expect("written");
     audit.durable(event("d")).await.expect("written");
     assert_eq!(story(&home), ["1 a", "2 b", "3 c", "4 d"]);
     assert_eq!(audit.tally.written(), 3);

@@ -159,6 +159,20 @@ fn records_are_found_newest_first() {
 }
 
 #[test]
+fn the_answer_keeps_the_order_of_the_file() {
+    let (_kept, home) = place();
+    let wanted = Query::parse(Some("limit=1")).expect("the parameters are right");
+    let page = query(&home, &wanted).expect("the files are read");
+    let entry = line(10, "2026-02-02", "b", "done").replace("\\u202e", "\u{202e}");
+    let expected = format!(
+        "{{\"entries\":[{}],\"limit\":1,\"offset\":0,\"stopped_by\":\"limit\",\
+         \"scanned\":1,\"malformed\":0}}",
+        entry.trim_end()
+    );
+    assert_eq!(serde_json::to_string(&page).ok(), Some(expected));
+}
+
+#[test]
 fn a_trail_that_was_never_written_has_no_records() {
     let kept = tempfile::tempdir().expect("a temporary directory");
     let home = Home::new(kept.path().to_owned());

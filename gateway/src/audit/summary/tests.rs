@@ -125,6 +125,22 @@ fn a_request_counts_once_by_its_last_phase() {
 }
 
 #[test]
+fn the_answer_has_the_documented_members() {
+    let summary = counted(7, &[line(0, 1, "end", "status.show", "denied")]);
+    let expected = concat!(
+        r#"{"period_days":7,"total_events":1,"successful_events":0,"failed_events":1,"#,
+        r#""by_action":{"status.show":1},"by_user":{"token:ci-bot":1},"#,
+        r#""by_outcome":{"denied":1},"recent_failures":[{"timestamp":"2026-02-02T12:00:00Z","#,
+        r#""action":"status.show","user":"token:ci-bot","resource":"","outcome":"denied","#,
+        r#""status":200,"request_id":"req-1"}],"malformed":0,"complete":true}"#,
+    );
+    assert_eq!(
+        serde_json::to_string(&summary).ok().as_deref(),
+        Some(expected)
+    );
+}
+
+#[test]
 fn ten_failures_are_shown_newest_first() {
     let lines: Vec<String> = (0..15)
         .map(|request| line(0, request, "end", "status.show", "denied"))
