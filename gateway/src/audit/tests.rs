@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use config::home::Home;
 use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit};
 
-use super::query::{Page, Query, query};
-use super::record::{Draft, Outcome, Phase};
+use super::query::{LIMIT_MAX, Page, Query, StoppedBy, query};
+use super::record::{Draft, Outcome, Phase, Record};
 use super::{Audit, GAP, Unavailable, append};
 use crate::clock::Clock;
 
@@ -34,12 +35,28 @@ fn newest(home: &Home, limit: u32) -> Page {
     query(home, &wanted).expect("the files are read")
 }
 
+/// Returns every record, oldest first.
+fn records(home: &Home) -> Vec<Record> {
+    let mut wanted = Query {
+        limit: LIMIT_MAX,
+        ..Query::default()
+    };
+    let mut records = Vec::new();
+    loop {
+        let page = query(home, &wanted).expect("the files are read");
+        records.extend(page.entries);
+        if page.stopped_by == StoppedBy::End {
+            records.reverse();
+            return records;
+        }
+        wanted.offset += LIMIT_MAX;
+    }
+}
+
 /// Returns each record as `seq action`, oldest first.
 fn story(home: &Home) -> Vec<String> {
-    let mut page = newest(home, 1_000);
-    page.entries.reverse();
-    let shown = page.entries.iter();
-    shown
+    records(home)
+        .iter()
         .map(|record| format!("{} {}", record.seq, record.action))
         .collect()
 }
@@ -195,20 +212,9 @@ fn two_processes_write_one_sequence() {
     for child in &mut children {
         assert!(child.wait().expect("it ends").success());
     }
-    let page = newest(&home, 1_000);
-    assert_eq!(page.malformed, 0);
-    let text: String = fs::read_dir(home.audit())
-        .expect("read")
-        .map(|entry| fs::read_to_string(entry.expect("read").path()).expect("read"))
-        .collect();
-    let seqs: Vec<u64> = text
-        .lines()
-        .map(|line| serde_json::from_str::<super::record::Record>(line).expect("a record"))
-        .map(|record| record.seq)
-        .collect();
-    assert_eq!(seqs.len(), 2_000);
-    let different: BTreeSet<u64> = seqs.into_iter().collect();
-    assert_eq!(different, (1..=2_000).collect());
+    assert_eq!(newest(&home, 1_000).malformed, 0);
+    let seqs = records(&home).into_iter().map(|record| record.seq);
+    assert!(seqs.eq(1..=2_000));
 }
 
 #[test]
@@ -230,20 +236,44 @@ fn a_failing_file_is_left_for_the_next_one() {
     assert!(child.wait().expect("it ends").success());
 }
 
-/// Starts the test of `children` named `part` in a process of its own, behind a line of shell.
+#[test]
+fn what_was_acknowledged_survives_a_killed_process() {
+    let (_kept, home) = place();
+    let mut acknowledged = 0;
+    for _ in 0..3 {
+        let mut child = child("", "acknowledge_for_ever", &home);
+        let said = child.stdout.take().expect("it is piped");
+        let marks = BufReader::new(said).split(b'\n');
+        acknowledged += marks
+            .filter(|mark| mark.as_ref().is_ok_and(|mark| mark == b"ack"))
+            .take(50)
+            .count();
+        child.kill().expect("killed");
+        assert!(!child.wait().expect("it ends").success());
+    }
+    append(&home, event("after")).expect("written");
+    let records = records(&home);
+    let written = records.iter().filter(|record| record.action == "a");
+    assert_eq!(acknowledged, 150);
+    assert!(written.count() >= acknowledged);
+    let count = records.len() as u64;
+    assert!(records.into_iter().map(|record| record.seq).eq(1..=count));
+}
+
+/// Starts the test named `part` in a process of its own, behind a line of shell.
 #[expect(
     clippy::disallowed_methods,
     reason = "a limit on the file size and a second writer need a process of their own"
 )]
 fn child(before: &str, part: &str, home: &Home) -> std::process::Child {
     let program = std::env::current_exe().expect("this program has a path");
-    let script = format!("{before} exec \"$0\" --exact audit::tests::{part}");
+    let script = format!("{before} exec \"$0\" --nocapture --exact audit::tests::{part}");
     std::process::Command::new("sh")
         .arg("-c")
         .arg(script)
         .arg(program)
         .env("LOKI_AUDIT_TEST_HOME", home.directory())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()
         .expect("a shell starts")
 }
@@ -270,6 +300,19 @@ async fn write_a_thousand() {
         .collect();
     for task in tasks {
         task.await.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn acknowledge_for_ever() {
+    let Some(home) = prepared() else { return };
+    let audit = Audit::open(&home, true, 64).expect("opened");
+    loop {
+        audit.later(event("a")).await;
+        audit.durable(event("a")).await.expect("written");
+        std::io::stdout()
+            .write_all(b"\nack\n")
+            .expect("the parent reads");
     }
 }
 
