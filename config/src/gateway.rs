@@ -1,7 +1,7 @@
 //! The gateway's settings: read, checked, and defaulted.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,7 +10,7 @@ use crate::address::Host;
 use crate::home::Home;
 use crate::limit::Limits;
 use crate::load::value::{LogFormat, LogLevel, Value};
-use crate::load::{Effective, Key, Mistakes, Origin, Reader, Sources};
+use crate::load::{self, Effective, Key, Mistakes, Origin, Reader, Sources};
 
 /// The default port of the main listener.
 pub const PORT: u16 = 57_374;
@@ -136,12 +136,22 @@ impl GatewaySettings {
     }
 }
 
+/// Returns the data directory and whether the audit trail is on, whatever else is wrong with the
+/// gateway's settings: a token must be revocable also while they are being mended.
+///
+/// # Errors
+/// The mistakes in these two.
+pub fn offline(sources: Sources) -> Result<(Home, bool), Mistakes> {
+    let mut reader = Reader::new(sources);
+    let home = home(&mut reader);
+    let audit_enabled = audit_enabled(&mut reader);
+    reader.finish_partly()?;
+    Ok((home, audit_enabled))
+}
+
 /// Reads the data directory; both processes do.
 pub(crate) fn home(reader: &mut Reader) -> Home {
-    let default = reader.environment().get("HOME").map_or_else(
-        || PathBuf::from("/var/lib/loki"),
-        |home| Path::new(home).join(".loki"),
-    );
+    let default = load::default_data_directory(reader.environment());
     let key = Key::new("data_directory")
         .variables(&["LOKI_DATA_DIR"])
         .flag("--data-dir");
@@ -331,10 +341,10 @@ fn upstream(reader: &mut Reader, home: &Home) -> Upstream {
     Upstream {
         socket: reader.value(&Key::new("runtime.socket"), home.runtime_socket()),
         connect_timeout: reader.value(&Key::new("runtime.connect_timeout"), Duration::from_secs(1)),
-        read_timeout: reader.value(&Key::new("runtime.read_timeout"), Duration::from_secs(60)),
+        read_timeout: reader.value(&Key::new("runtime.read_timeout"), Duration::from_secs(90)),
         idle_timeout: reader.value(&Key::new("runtime.idle_timeout"), Duration::from_secs(20)),
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

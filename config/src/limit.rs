@@ -19,6 +19,12 @@ pub struct Limits {
     pub target_bytes_max: u32,
     /// Longest TLS handshake.
     pub handshake_timeout: Duration,
+    /// Longest time from a request's first byte to the end of its header.
+    pub header_timeout: Duration,
+    /// Fewest bytes of a request body per second, once its first [`Self::header_timeout`] is over.
+    pub body_bytes_per_second_min: u32,
+    /// Longest wait for a caller to take the next bytes of an answer.
+    pub write_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
     /// Longest wait for requests under way when stopping.
@@ -41,6 +47,11 @@ impl Limits {
                 &Key::new("limits.handshake_timeout"),
                 Duration::from_secs(10),
             ),
+            header_timeout: reader
+                .value(&Key::new("limits.header_timeout"), Duration::from_secs(10)),
+            body_bytes_per_second_min: reader
+                .value(&Key::new("limits.body_bytes_per_second_min"), 1_024),
+            write_timeout: reader.value(&Key::new("limits.write_timeout"), Duration::from_secs(30)),
             idle_timeout: reader.value(&Key::new("limits.idle_timeout"), Duration::from_secs(60)),
             drain_timeout: reader.value(&Key::new("limits.drain_timeout"), Duration::from_secs(10)),
             audit_queue_max: reader.value(&Key::new("limits.audit_queue_max"), 8_192),

@@ -61,6 +61,29 @@ impl Sources {
         Ok(self)
     }
 
+    /// Adds a program's settings file: the one asked for by flag or by `variable`, else `name` in
+    /// the data directory.
+    ///
+    /// # Errors
+    /// See [`Self::with_file`].
+    pub fn with_settings_file(
+        self,
+        asked_for: Option<PathBuf>,
+        variable: &str,
+        name: &str,
+    ) -> Result<Self, Mistakes> {
+        let named = self.environment.get(variable).map(PathBuf::from);
+        if let Some(path) = asked_for.or(named) {
+            return self.with_file(&path, true);
+        }
+        let directory = self
+            .flags
+            .get("--data-dir")
+            .or_else(|| self.environment.get("LOKI_DATA_DIR"))
+            .map_or_else(|| default_data_directory(&self.environment), PathBuf::from);
+        self.with_file(&directory.join(name), false)
+    }
+
     /// Adds a flag if it was given.
     #[must_use]
     pub fn with_flag(mut self, flag: &'static str, value: Option<String>) -> Self {
@@ -69,6 +92,14 @@ impl Sources {
         }
         self
     }
+}
+
+/// Returns the data directory that nobody set: `~/.loki`, or without a home `/var/lib/loki`.
+pub(crate) fn default_data_directory(environment: &BTreeMap<String, String>) -> PathBuf {
+    environment.get("HOME").map_or_else(
+        || PathBuf::from("/var/lib/loki"),
+        |home| Path::new(home).join(".loki"),
+    )
 }
 
 fn read_file(path: &Path) -> io::Result<String> {

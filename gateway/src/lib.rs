@@ -1,7 +1,38 @@
 //! The edge: who may come in.
 //!
-//! Invariant: everything here that decides is testable without a network.
+//! A request's journey, file by file: `listener` accepts → `proxy` opens the `request` record →
+//! `admission` decides by `limits`, `route`, `authn`, `authz` → `refusal` and `answer`, or
+//! `upstream` → `audit` and `metrics` from the same record.
 
 pub mod audit;
+pub mod certificate;
 pub mod clock;
+pub mod logging;
 pub mod metrics;
+pub mod random;
+pub mod refusal;
+pub mod serve;
+pub mod tokens;
+
+mod admin;
+mod admission;
+mod answer;
+mod authn;
+mod authz;
+mod connection;
+mod edge_record;
+mod endpoint;
+mod front;
+mod limits;
+mod listener;
+mod peer_user;
+mod proxy;
+mod reload;
+mod request;
+mod route;
+mod runtime_client;
+mod state;
+mod statement;
+mod suppression;
+mod upstream;
+mod wire;

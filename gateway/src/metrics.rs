@@ -3,9 +3,9 @@
 //! Invariant: label values come from enums and the operation table alone, so no caller can make
 //! the output grow; counting a request takes no lock and allocates nothing.
 
+mod dropped;
 mod family;
 mod figures;
-mod reason;
 mod requests;
 
 use std::sync::Arc;
@@ -17,9 +17,10 @@ use config::contract::operation::Operation;
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, Registry, TextEncoder};
 
-pub use reason::Reason;
+pub use dropped::Dropped;
 
 use crate::audit::Tally;
+use crate::refusal::{self, Refusal};
 use requests::Requests;
 
 /// The media type of the text format 0.0.4.
@@ -30,8 +31,12 @@ pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Metrics {
     registry: Registry,
     requests: Requests,
-    /// One per reason, in the order of [`Reason::EVERY`].
+    /// One per reason, in the order of [`refusal::reasons`].
     refusals: Vec<IntCounter>,
+    /// One per reason, in the order of [`Dropped::EVERY`].
+    drops: Vec<IntCounter>,
+    /// Renewed certificates put in use, and those refused.
+    reloads: [IntCounter; 2],
     audit: Arc<Tally>,
 }
 
@@ -46,10 +51,26 @@ impl Metrics {
             "Requests that the gateway refused, by reason.",
             &["reason"],
         );
+        let drops = family::counters(
+            &registry,
+            "loki_gateway_connections_dropped_total",
+            "Connections that ended before a request could be read, by reason.",
+            &["reason"],
+        );
+        let reloads = family::counters(
+            &registry,
+            "loki_gateway_certificate_reloads_total",
+            "Attempts to put a renewed certificate in use, by result.",
+            &["result"],
+        );
         Self {
             requests: Requests::new(&registry),
-            refusals: Reason::EVERY
-                .map(|reason| refusals.with_label_values(&[reason.name()]))
+            reloads: ["done", "failed"].map(|result| reloads.with_label_values(&[result])),
+            refusals: refusal::reasons()
+                .map(|reason| refusals.with_label_values(&[reason]))
+                .collect(),
+            drops: Dropped::EVERY
+                .map(|reason| drops.with_label_values(&[reason.name()]))
                 .into(),
             registry,
             audit,
@@ -70,8 +91,21 @@ impl Metrics {
     }
 
     /// Counts a refusal; the request is counted besides.
-    pub fn refusal(&self, reason: Reason) {
-        if let Some(counter) = self.refusals.get(reason.position()) {
+    pub fn refused(&self, refusal: &Refusal) {
+        if let Some(counter) = self.refusals.get(refusal.position()) {
+            counter.inc();
+        }
+    }
+
+    /// Counts an attempt to put a renewed certificate in use.
+    pub fn certificate_reload(&self, done: bool) {
+        let [success, failure] = &self.reloads;
+        if done { success.inc() } else { failure.inc() }
+    }
+
+    /// Counts a connection that ended before a request could be read.
+    pub fn dropped(&self, reason: Dropped) {
+        if let Some(counter) = self.drops.get(reason.position()) {
             counter.inc();
         }
     }

@@ -1,1 +1,79 @@
-fn main() {}
+//! The runtime's program: settings, log, store, sweep, serve, and an orderly end.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use config::contract::caller::{StatementKey, Verifier};
+use config::gateway::Loaded;
+use config::load::Sources;
+use config::runtime::RuntimeSettings;
+use config::secret;
+use runtime::api::{self, Api, listen::Door, listen::Lock, serve::Server};
+use runtime::arguments::Arguments;
+use runtime::provider::Providers;
+use runtime::sandbox::Sandbox;
+use runtime::session::{Sessions, recovery, run::Agency};
+use runtime::shutdown::Signals;
+use runtime::store::Store;
+use runtime::{clock, logging, shutdown};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let sources = Sources::from_process();
+    let environment = sources.environment.clone();
+    let loaded = match Arguments::parse().settings(sources) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => return refuse(&format!("bad settings:\n{mistakes}"), 64),
+    };
+    match start(loaded, &environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&format!("{error:#}"), 1),
+    }
+}
+
+fn start(
+    loaded: Loaded<RuntimeSettings>,
+    environment: &BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    logging::install(&loaded.settings.log, &loaded.warnings).map_err(anyhow::Error::from_boxed)?;
+    let executor = tokio::runtime::Runtime::new().context("cannot start threads")?;
+    executor.block_on(run(Arc::new(loaded.settings), environment))
+}
+
+async fn run(
+    settings: Arc<RuntimeSettings>,
+    environment: &BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let lock = Lock::take(&settings.home)?;
+    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
+    let store = Store::open(&settings.home.runtime().join("runtime.db")).await?;
+    let sandbox = Sandbox::probe(&settings.home, &settings.jail)?;
+    let agency = Arc::new(Agency::new(Arc::clone(&settings), sandbox));
+    recovery::sweep(&store, &agency).await?;
+
+    let providers = Providers::new(&settings, environment);
+    let sessions = Sessions::new(Arc::clone(&settings), providers, store.clone(), agency);
+    let keys = keys.iter().map(StatementKey::new).collect();
+    let verifier = Verifier::new(keys, clock::now().timestamp_millis());
+    let router = api::router(Api::new(sessions.clone(), store.clone(), verifier))?;
+    let server = Server::start(Door::open(&settings.socket, &lock).await?, router);
+    tracing::info!(socket = %settings.socket.display(), "runtime ready");
+
+    let signal = signals.asked().await;
+    tracing::info!(signal, "runtime shutting down");
+    shutdown::in_order(server, &sessions, settings.sessions.stop_grace).await;
+    store.close().await;
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "there may be no log yet")]
+fn refuse(message: &str, code: u8) -> ExitCode {
+    eprintln!("loki-runtime: {message}");
+    ExitCode::from(code)
+}

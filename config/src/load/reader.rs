@@ -211,6 +211,18 @@ impl Reader {
         }
     }
 
+    /// Ends the reading of a few settings: what is wrong with the others is not looked at.
+    ///
+    /// # Errors
+    /// The mistakes in what was read, and in the file's grammar.
+    pub fn finish_partly(self) -> Result<(), Mistakes> {
+        if self.mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Mistakes(self.mistakes))
+        }
+    }
+
     fn find<T: Value>(&mut self, key: &Key) -> Option<(T, Origin)> {
         self.known.insert(key.name.to_string());
         let given = self.given(key);

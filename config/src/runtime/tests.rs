@@ -1,1 +1,114 @@
+use std::path::PathBuf;
 
+use super::{Provider, RuntimeSettings};
+use crate::gateway::tests::uncomment;
+use crate::load::{Effective, Sources};
+
+fn sources(variables: &[(&str, &str)]) -> Sources {
+    Sources {
+        environment: std::iter::once(("HOME", "/home/you"))
+            .chain(variables.iter().copied())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        ..Sources::default()
+    }
+}
+
+fn mistakes(sources: Sources) -> Vec<String> {
+    match RuntimeSettings::load(sources) {
+        Ok(_) => Vec::new(),
+        Err(mistakes) => mistakes.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn a_bad_or_unenforced_value_is_refused_by_its_variable() {
+    for (name, value) in [
+        ("LOKI_BRANCH_PROTECTION", "maybe"),
+        ("LOKI_MAX_ITERATIONS", "0"),
+        ("LOKI_MAX_ITERATIONS", "-1"),
+        ("LOKI_WORKSPACE_ROOTS", "relative"),
+        ("LOKI_SANDBOX_MODE", "true"),
+        ("LOKI_SANDBOX_MODE", "maybe"),
+        ("LOKI_STAGED_AUTONOMY", "true"),
+        ("LOKI_AUTONOMY_MODE", "checkpoint"),
+        ("LOKI_AUTONOMY_MODE", "supervised"),
+        ("LOKI_AUTONOMY_MODE", "free"),
+        ("LOKI_ALLOWED_PATHS", "/app/src,/app/tests"),
+        ("LOKI_BLOCKED_COMMANDS", "rm -rf /,dd if=,mkfs,shutdown"),
+    ] {
+        let found = mistakes(sources(&[(name, value)]));
+        assert!(
+            found.len() == 1 && found[0].starts_with(name),
+            "{name}={value}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn harmless_values_are_accepted() {
+    for (name, value) in [
+        ("LOKI_BRANCH_PROTECTION", "true"),
+        ("LOKI_BRANCH_PROTECTION", "off"),
+        ("LOKI_MAX_ITERATIONS", "3"),
+        ("LOKI_SANDBOX_MODE", "false"),
+        ("LOKI_STAGED_AUTONOMY", "no"),
+        ("LOKI_AUTONOMY_MODE", "perpetual"),
+        ("LOKI_WORKSPACE_ROOTS", "/srv/projects,/home/you"),
+        ("LOKI_PROVIDER", "codex"),
+    ] {
+        assert_eq!(
+            mistakes(sources(&[(name, value)])),
+            [""; 0],
+            "{name}={value}"
+        );
+    }
+}
+
+#[test]
+fn a_provider_needs_a_program() {
+    let with_text = |text: &str| {
+        let mut sources = sources(&[]);
+        sources.file = Some((PathBuf::from("/r.toml"), text.to_owned()));
+        sources
+    };
+    assert_eq!(
+        mistakes(with_text("[providers.claude]\ncommand = []\n")).len(),
+        1
+    );
+    assert_eq!(
+        mistakes(with_text("[providers.claude]\ncomand = [\"x\"]\n")).len(),
+        2
+    );
+    let text = "[providers.claude]\ncommand = [\"agent\", \"-p\"]\nenvironment = [\"KEY\"]\n";
+    let loaded = RuntimeSettings::load(with_text(text)).expect("valid");
+    assert_eq!(
+        loaded.settings.providers,
+        [Provider {
+            name: "claude".to_owned(),
+            command: vec!["agent".to_owned(), "-p".to_owned()],
+            environment: vec!["KEY".to_owned()],
+        }]
+    );
+}
+
+#[test]
+fn the_sample_equals_the_defaults() {
+    let values = |sources: Sources| -> Vec<(String, String)> {
+        let loaded = RuntimeSettings::load(sources).expect("valid");
+        loaded
+            .effective
+            .into_iter()
+            .filter(|row| !row.key.starts_with("providers."))
+            .map(|Effective { key, value, .. }| (key, value))
+            .collect()
+    };
+    let mut with_sample = sources(&[]);
+    let text: String = include_str!("../../runtime.toml")
+        .lines()
+        .map(uncomment)
+        .collect();
+    // The provider is an example; keys of the top level must come before its table.
+    with_sample.file = Some((PathBuf::from("runtime.toml"), text));
+    assert_eq!(values(with_sample), values(sources(&[])));
+}

@@ -13,12 +13,12 @@ use crate::clock;
 ///
 /// # Errors
 /// When the directory or its newest file cannot be used.
-pub fn append(home: &Home, draft: Draft<'_>) -> Result<(), AuditError> {
+pub fn append(home: &Home, draft: &Draft<'_>) -> Result<(), AuditError> {
     let path = home.audit();
     let now = clock::now();
     let mut scratch = Vec::new();
     let mut lines = Lines::default();
-    lines.push(Line::render(&mut scratch, &draft, now));
+    lines.push(Line::render(&mut scratch, draft, now));
     Trail::open(&path, now)
         .and_then(|mut trail| trail.commit(&lines, Durability::Now, now))
         .map_err(in_directory(&path))

@@ -165,7 +165,7 @@ async fn durable_records_are_there_when_the_caller_goes_on() {
     audit.later(event("a")).await;
     audit.durable(event("b")).await.expect("written");
     assert_eq!(story(&home), ["1 a", "2 b"]);
-    append(&home, event("c")).expect("written");
+    append(&home, &event("c")).expect("written");
     audit.durable(event("d")).await.expect("written");
     assert_eq!(story(&home), ["1 a", "2 b", "3 c", "4 d"]);
     assert_eq!(audit.tally.written(), 3);
@@ -251,7 +251,7 @@ fn what_was_acknowledged_survives_a_killed_process() {
         child.kill().expect("killed");
         assert!(!child.wait().expect("it ends").success());
     }
-    append(&home, event("after")).expect("written");
+    append(&home, &event("after")).expect("written");
     let records = records(&home);
     let written = records.iter().filter(|record| record.action == "a");
     assert_eq!(acknowledged, 150);

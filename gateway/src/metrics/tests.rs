@@ -5,8 +5,9 @@ use config::contract::caller::AuthMethod;
 use config::contract::figures::{Figures, TaskCounts};
 use config::contract::operation;
 
-use super::{Metrics, Reason};
+use super::Metrics;
 use crate::audit::Audit;
+use crate::refusal::Refusal;
 
 fn metrics() -> Metrics {
     Metrics::new(Audit::disabled().tally())
@@ -125,7 +126,7 @@ fn requests_and_refusals_are_counted_by_what_they_were() {
     metrics.request(status, 200, AuthMethod::Token, Duration::from_millis(3));
     metrics.request(status, 204, AuthMethod::Token, Duration::from_millis(30));
     metrics.request(status, 403, AuthMethod::Token, Duration::ZERO);
-    metrics.refusal(Reason::MissingScope);
+    metrics.refused(&Refusal::UnknownPath);
     let text = metrics.render(None);
     assert_eq!(
         samples(&text, "loki_gateway_requests_total"),
@@ -148,7 +149,7 @@ fn requests_and_refusals_are_counted_by_what_they_were() {
         .collect();
     assert_eq!(
         refused,
-        [r#"loki_gateway_refusals_total{reason="missing_scope"} 1"#]
+        [r#"loki_gateway_refusals_total{reason="unknown_path"} 1"#]
     );
 }
 

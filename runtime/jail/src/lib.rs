@@ -1,1 +1,33 @@
-//! Placeholder
+//! The base jail: what an agent's process can reach, and how its whole tree is ended.
+//!
+//! The program `loki-jail` has three parts. `supervise` holds the process tree together and ends it
+//! on request, `enter` narrows itself and then becomes the agent, `probe` tells what this host can
+//! enforce. The library holds the words that the runtime and the program exchange: the policy, the
+//! lifeline's requests, the report and the layers.
+//!
+//! Invariant: the agent's program runs only after every step that its policy requires has succeeded.
+//!
+//! Not covered here, and left to the sandbox: UDP, raw and MPTCP sockets, TCP Fast Open, Unix sockets
+//! with a path name, and system calls as such.
+
+pub mod command;
+pub mod layers;
+pub mod policy;
+pub mod probe;
+pub mod report;
+pub mod request;
+pub mod tree;
+
+mod capabilities;
+mod descriptors;
+mod enter;
+mod landlock;
+mod lifeline;
+mod limits;
+mod private_file;
+mod supervisor;
+
+pub use layers::{Layer, LayerName, Layers};
+pub use policy::{Limits, Policy, PolicyError};
+pub use report::{Exit, Report, StoppedBy};
+pub use request::Request;

@@ -1,0 +1,157 @@
+//! `loki doctor`: checks the whole installation and prints what to do.
+//!
+//! Invariant: it changes nothing, and each failure names its fix.
+
+mod deployment;
+mod files;
+mod host;
+
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Checks the whole installation; exit code 1 if something is wrong.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  loki doctor\n  loki doctor --json")]
+pub(crate) struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Warning,
+    Failed,
+}
+
+impl State {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: String,
+    state: State,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            check: check.into(),
+            state: State::Ok,
+            detail: detail.into(),
+            fix: None,
+        }
+    }
+
+    fn warning(
+        check: impl Into<String>,
+        detail: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self {
+            state: State::Warning,
+            fix: Some(fix.into()),
+            ..Self::ok(check, detail)
+        }
+    }
+
+    fn failed(check: impl Into<String>, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            state: State::Failed,
+            fix: Some(fix.into()),
+            ..Self::ok(check, detail)
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+    let mut findings = settings(context);
+    match context.offline() {
+        Ok(offline) => {
+            findings.extend(files::check(context, &offline.home));
+            findings.extend(host::check(&offline.home));
+            findings.extend(deployment::check(context, &offline.home));
+        }
+        Err(failure) => findings.push(Finding::failed(
+            "data directory",
+            failure.what(),
+            "mend the settings first",
+        )),
+    }
+    if arguments.json {
+        output::json(&findings)?;
+    } else {
+        print(&findings)?;
+    }
+    if findings.iter().any(|found| found.state == State::Failed) {
+        return Err(Failure::said(Exit::Failed));
+    }
+    Ok(())
+}
+
+fn settings(context: &Context) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let gateway = context
+        .gateway_settings(context.sources())
+        .map(|loaded| loaded.warnings);
+    let runtime = context.runtime_settings().map(|loaded| loaded.warnings);
+    for (name, loaded) in [("gateway settings", gateway), ("runtime settings", runtime)] {
+        match loaded {
+            Ok(warnings) if warnings.is_empty() => {
+                findings.push(Finding::ok(name, "in order"));
+            }
+            Ok(warnings) => findings.extend(
+                warnings
+                    .into_iter()
+                    .map(|text| Finding::warning(name, text, "loki config show --origin")),
+            ),
+            Err(mistakes) => findings.extend(mistakes.0.iter().map(|mistake| {
+                Finding::failed(name, mistake.to_string(), "change it where it is set")
+            })),
+        }
+    }
+    findings
+}
+
+fn print(findings: &[Finding]) -> Result<(), Failure> {
+    let rows: Vec<Vec<String>> = findings
+        .iter()
+        .map(|found| {
+            vec![
+                found.state.name().to_owned(),
+                found.check.clone(),
+                output::visible(&found.detail),
+            ]
+        })
+        .collect();
+    output::table(&["STATE", "CHECK", "FOUND"], &rows)?;
+    let mut fixes = findings
+        .iter()
+        .filter_map(|found| Some((found, found.fix.as_ref()?)))
+        .peekable();
+    if fixes.peek().is_some() {
+        output::line("\nWhat to do:")?;
+    }
+    for (found, fix) in fixes {
+        output::line(&format!("  {}: {}", found.check, output::visible(fix)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! `loki enterprise`: tokens and the audit trail, offline on the data directory.
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::{audit, output, token};
+
+const EXAMPLES: &str = "\
+Examples:
+  loki enterprise                       which of the features are on
+  loki enterprise token generate ci-bot --scopes \"read,write\" --expires 30
+  loki enterprise token list --all
+  loki enterprise audit summary";
+
+/// Administers tokens and reads the audit trail; works without a running gateway.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Status(StatusArguments),
+    Token(token::Arguments),
+    Audit(audit::Arguments),
+}
+
+/// Tells which of the features are on (the default).
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = "Example:\n  loki enterprise status --json")]
+struct StatusArguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
+    match arguments.command {
+        None => status(context, &StatusArguments::default()),
+        Some(Command::Status(arguments)) => status(context, &arguments),
+        Some(Command::Token(arguments)) => token::run(context, arguments),
+        Some(Command::Audit(arguments)) => audit::run(context, arguments),
+    }
+}
+
+#[derive(Serialize)]
+struct Status {
+    auth_enabled: bool,
+    tls_enabled: bool,
+    audit_enabled: bool,
+    data_directory: String,
+}
+
+fn status(context: &Context, arguments: &StatusArguments) -> Result<(), Failure> {
+    let settings = context.gateway_settings(context.sources())?.settings;
+    let status = Status {
+        auth_enabled: settings.tokens_required,
+        tls_enabled: settings.tls.is_some(),
+        audit_enabled: settings.audit_enabled,
+        data_directory: settings.home.directory().display().to_string(),
+    };
+    if arguments.json {
+        return output::json(&status);
+    }
+    let switch = |on: bool| if on { "on" } else { "off" };
+    output::line(&format!("Token auth: {}", switch(status.auth_enabled)))?;
+    output::line(&format!("TLS:        {}", switch(status.tls_enabled)))?;
+    output::line(&format!("Audit:      {}", switch(status.audit_enabled)))?;
+    output::line(&format!("Data:       {}", status.data_directory))
+}

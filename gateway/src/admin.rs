@@ -1,0 +1,87 @@
+//! Answers the operations that the gateway owns.
+
+mod audit;
+mod health;
+
+use pingora::proxy::Session;
+
+use crate::admission::Admitted;
+use crate::answer::Answer;
+use crate::metrics;
+use crate::refusal::Refusal;
+use crate::state::State;
+
+/// Returns the answer of an admitted operation of the gateway's own.
+///
+/// # Errors
+/// The refusal to answer instead.
+pub(crate) async fn answer(
+    admitted: &Admitted,
+    session: &Session,
+    state: &State,
+) -> Result<Answer, Refusal> {
+    let query = session.req_header().uri.query();
+    match admitted.operation().name {
+        "landing.show" => Ok(landing()),
+        "health.show" => health::both(state).await,
+        "health.live" => health::live(),
+        "health.ready" => health::ready(state).await,
+        "metrics.show" => Ok(metrics_text(state).await),
+        "audit.query" => audit::query(state, query).await,
+        "audit.summary" => audit::summary(state, query).await,
+        _ => Err(Refusal::Internal),
+    }
+}
+
+/// Names of the operations that [`answer`] knows; a test compares them with the table.
+#[cfg(test)]
+const ANSWERED: [&str; 7] = [
+    "landing.show",
+    "health.show",
+    "health.live",
+    "health.ready",
+    "metrics.show",
+    "audit.query",
+    "audit.summary",
+];
+
+fn landing() -> Answer {
+    Answer::text(
+        "text/plain; charset=utf-8",
+        concat!(
+            "Loki Gateway ",
+            env!("CARGO_PKG_VERSION"),
+            "\nThis is an API. See docs/api.md for what can be asked.\n"
+        ),
+    )
+}
+
+async fn metrics_text(state: &State) -> Answer {
+    let figures = match state.runtime.figures(&state.statements).await {
+        Ok(figures) => Some(figures),
+        Err(error) => {
+            tracing::warn!(%error, "cannot ask the runtime for figures");
+            None
+        }
+    };
+    Answer::text(metrics::MEDIA_TYPE, state.metrics.render(figures.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use config::contract::operation::{OPERATIONS, Owner};
+
+    use super::ANSWERED;
+
+    #[test]
+    fn every_operation_of_the_gateway_is_answered() {
+        let owned: BTreeSet<_> = OPERATIONS
+            .iter()
+            .filter(|operation| operation.owner == Owner::Gateway)
+            .map(|operation| operation.name)
+            .collect();
+        assert_eq!(owned, BTreeSet::from(ANSWERED));
+    }
+}

@@ -1,0 +1,52 @@
+//! Answers queries of the audit trail, read from its files.
+
+use config::home::Home;
+use serde::Serialize;
+
+use crate::answer::Answer;
+use crate::audit::query::{self, Query};
+use crate::audit::summary;
+use crate::clock;
+use crate::refusal::Refusal;
+use crate::state::State;
+
+/// Returns a page of records, newest first.
+pub(super) async fn query(state: &State, parameters: Option<&str>) -> Result<Answer, Refusal> {
+    let query =
+        Query::parse(parameters).map_err(|error| Refusal::BadParameter(error.to_string()))?;
+    read(state, move |home| query::query(home, &query)).await
+}
+
+/// Counts records of the last days.
+pub(super) async fn summary(state: &State, parameters: Option<&str>) -> Result<Answer, Refusal> {
+    let days = summary::parse_days(parameters)
+        .map_err(|error| Refusal::BadParameter(error.to_string()))?;
+    let now = clock::now();
+    read(state, move |home| summary::summary(home, days, now)).await
+}
+
+/// Reads the files on a thread that may wait for the disk.
+async fn read<T, E>(
+    state: &State,
+    work: impl FnOnce(&Home) -> Result<T, E> + Send + 'static,
+) -> Result<Answer, Refusal>
+where
+    T: Serialize + Send + 'static,
+    E: std::fmt::Display + Send + 'static,
+{
+    if !state.settings.audit_enabled {
+        return Err(Refusal::AuditOff);
+    }
+    let home = state.settings.home.clone();
+    match tokio::task::spawn_blocking(move || work(&home)).await {
+        Ok(Ok(found)) => Answer::json(200, &found),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "cannot read the audit trail");
+            Err(Refusal::Internal)
+        }
+        Err(error) => {
+            tracing::error!(%error, "reading the audit trail failed");
+            Err(Refusal::Internal)
+        }
+    }
+}

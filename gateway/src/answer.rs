@@ -1,0 +1,178 @@
+//! What the gateway itself answers, with the headers that every answer owes.
+
+use bytes::Bytes;
+use config::contract::id::RequestId;
+use config::contract::problem::{self, Problem};
+use http::StatusCode;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, OrErr};
+
+use crate::limits;
+use crate::refusal::Refusal;
+use crate::request::RequestRecord;
+
+/// The header that names a request in the audit trail.
+pub(crate) const REQUEST_ID: &str = "x-request-id";
+
+/// A whole answer, held in memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The media type.
+    pub(crate) content_type: &'static str,
+    /// The body.
+    pub(crate) body: Bytes,
+    /// Further fields.
+    pub(crate) fields: Vec<(http::HeaderName, String)>,
+}
+
+impl Answer {
+    /// Builds a JSON answer.
+    ///
+    /// # Errors
+    /// When the value cannot be put into JSON.
+    pub(crate) fn json(status: u16, value: &impl serde::Serialize) -> Result<Self, Refusal> {
+        let body = serde_json::to_vec(value).map_err(|_| Refusal::Internal)?;
+        Ok(Self {
+            status,
+            content_type: "application/json",
+            body: Bytes::from(body),
+            fields: Vec::new(),
+        })
+    }
+
+    /// Builds an answer of text.
+    pub(crate) fn text(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self {
+            status: 200,
+            content_type,
+            body: body.into(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Builds the answer of a refusal.
+    pub(crate) fn refusal(refusal: &Refusal, record: &RequestRecord) -> Self {
+        let mut problem = refusal.problem();
+        problem.request_id = Some(record.id.to_string());
+        let mut fields = Vec::new();
+        if let Some(challenge) = refusal.challenge() {
+            fields.push((WWW_AUTHENTICATE, challenge));
+        }
+        if let Some(seconds) = refusal.retry_after_seconds() {
+            fields.push((RETRY_AFTER, seconds.to_string()));
+        }
+        if let Refusal::OtherMethod { allowed } = refusal {
+            fields.push((ALLOW, allowed.join(", ")));
+        }
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        Self {
+            status: refusal.status(),
+            content_type: problem::MEDIA_TYPE,
+            body: Bytes::from(body),
+            fields,
+        }
+    }
+
+    /// Writes the answer; `HEAD` gets the same header without the body.
+    ///
+    /// # Errors
+    /// When the peer is gone.
+    pub(crate) async fn write(
+        self,
+        session: &mut Session,
+        record: &RequestRecord,
+        tls: bool,
+    ) -> pingora::Result<()> {
+        let mut header = ResponseHeader::build(self.status, Some(12))?;
+        header.insert_header(CONTENT_TYPE, self.content_type)?;
+        header.insert_header(CONTENT_LENGTH, self.body.len())?;
+        header.insert_header(CACHE_CONTROL, "no-store")?;
+        for (name, value) in self.fields {
+            header.insert_header(name, value)?;
+        }
+        let loopback_name = limits::authority(session.req_header())
+            .is_some_and(|authority| limits::is_loopback_name(host_of(authority)));
+        protect(&mut header, record, tls && !loopback_name)?;
+        let head_only = session.req_header().method == http::Method::HEAD;
+        let empty = head_only || self.body.is_empty();
+        session
+            .write_response_header(Box::new(header), empty)
+            .await?;
+        if !empty {
+            session.write_response_body(Some(self.body), true).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the whole HTTP/1.1 answer of a refusal on a connection that ends with it.
+pub(crate) fn raw(refusal: &Refusal, id: &RequestId) -> Vec<u8> {
+    let mut problem = refusal.problem();
+    problem.request_id = Some(id.to_string());
+    raw_problem(&problem, id)
+}
+
+/// Returns the whole HTTP/1.1 answer of a problem on a connection that ends with it.
+pub(crate) fn raw_problem(problem: &Problem, id: &RequestId) -> Vec<u8> {
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut answer = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+         {REQUEST_ID}: {id}\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n",
+        status.as_str(),
+        status.canonical_reason().unwrap_or_default(),
+        problem::MEDIA_TYPE,
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    answer
+}
+
+/// Adds the fields that protect the reader of any answer, the runtime's too.
+///
+/// # Errors
+/// When a field cannot be added.
+pub(crate) fn protect(
+    header: &mut ResponseHeader,
+    record: &RequestRecord,
+    strict_transport: bool,
+) -> pingora::Result<()> {
+    header.insert_header(REQUEST_ID, record.id.as_str())?;
+    header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    header.insert_header(
+        "content-security-policy",
+        "default-src 'none'; frame-ancestors 'none'",
+    )?;
+    header.insert_header("referrer-policy", "no-referrer")?;
+    header.insert_header("x-frame-options", "DENY")?;
+    if strict_transport {
+        header.insert_header(STRICT_TRANSPORT_SECURITY, "max-age=31536000")?;
+    }
+    Ok(())
+}
+
+/// Returns an authority without its port.
+pub(crate) fn host_of(authority: &str) -> &str {
+    let from = authority.rfind(']').unwrap_or(0);
+    authority[from..]
+        .rfind(':')
+        .map_or(authority, |colon| &authority[..from + colon])
+}
+
+/// Wraps a failure that has no peer to blame.
+pub(crate) fn internal<T, E>(result: Result<T, E>, what: &'static str) -> pingora::Result<T>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    result
+        .or_err(ErrorType::InternalError, what)
+        .map_err(Error::into_in)
+}

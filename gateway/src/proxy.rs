@@ -1,0 +1,301 @@
+//! The story of a request, phase by phase, on Pingora's `ProxyHttp`.
+//!
+//! Open the record → admit or refuse → record the decision of a mutation → answer ourselves or
+//! forward → record its outcome before the status line leaves → end the record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use config::contract::operation::Owner;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
+
+use crate::admin;
+use crate::admission::{self, Admitted};
+use crate::answer::{self, Answer, internal};
+use crate::clock;
+use crate::limits;
+use crate::refusal::Refusal;
+use crate::request::RequestRecord;
+use crate::state::State;
+use crate::upstream;
+
+/// Names of our own error types, which `fail_to_proxy` turns back into refusals.
+const AUDIT_UNCERTAIN: ErrorType = ErrorType::Custom("audit uncertain");
+const BODY_TOO_LONG: ErrorType = ErrorType::Custom("body too long");
+
+/// Pingora's view of the gateway.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    state: Arc<State>,
+}
+
+impl Proxy {
+    /// Builds the view of a state.
+    pub(crate) const fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+
+    fn tls(&self) -> bool {
+        self.state.settings.tls.is_some()
+    }
+
+    async fn refuse(
+        &self,
+        session: &mut Session,
+        record: &mut RequestRecord,
+        refusal: Refusal,
+    ) -> pingora::Result<()> {
+        // A body that nobody will read must not hold the connection for long.
+        session.set_total_drain_timeout(Some(Duration::from_secs(1)));
+        let answer = Answer::refusal(&refusal, record);
+        record.answer_bytes = answer.body.len() as u64;
+        record.refused(refusal);
+        answer.write(session, record, self.tls()).await
+    }
+
+    /// Answers an operation of the gateway's own.
+    async fn answer(
+        &self,
+        session: &mut Session,
+        record: &mut RequestRecord,
+        admitted: &Admitted,
+    ) -> pingora::Result<()> {
+        match admin::answer(admitted, session, &self.state).await {
+            Ok(answer) => {
+                record.status = answer.status;
+                record.answer_bytes = answer.body.len() as u64;
+                answer.write(session, record, self.tls()).await
+            }
+            Err(refusal) => self.refuse(session, record, refusal).await,
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Option<Box<RequestRecord>>;
+
+    fn new_ctx(&self) -> Self::CTX {
+        None
+    }
+
+    /// Opens the record: from here on every request ends in one.
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        let record = RequestRecord::open(session, Arc::clone(&self.state));
+        *context = Some(Box::new(internal(record, "cannot name the request")?));
+        Ok(())
+    }
+
+    /// Admits the request, or answers it here.
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<bool> {
+        let record = record(context)?;
+        let limits = &self.state.settings.limits;
+        session.set_keepalive((!self.state.is_draining()).then_some(limits.idle_timeout.as_secs()));
+        session.set_write_timeout(Some(limits.write_timeout));
+        let admitted = match admission::admit(session.req_header(), &self.state, clock::now()) {
+            Ok(admitted) => admitted,
+            Err(turned) => {
+                record.operation = turned.operation;
+                record.caller = turned.caller;
+                self.refuse(session, record, turned.refusal).await?;
+                return Ok(true);
+            }
+        };
+        record.admitted(&admitted);
+        if admitted.operation().mutates() && record.decide().await.is_err() {
+            self.refuse(session, record, Refusal::AuditUnavailable)
+                .await?;
+            return Ok(true);
+        }
+        match admitted.operation().owner {
+            Owner::Gateway => {
+                self.answer(session, record, &admitted).await?;
+                Ok(true)
+            }
+            Owner::Runtime => Ok(false),
+        }
+    }
+
+    /// Chooses the connection to the runtime.
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<Box<HttpPeer>> {
+        upstream::peer(admitted(record(context)?)?, &self.state.settings.runtime)
+    }
+
+    /// Bounds the body, and leaves out the empty last chunk that would be sent twice.
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        let record = record(context)?;
+        record.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        let bytes_max = admitted(record)?.operation().body_bytes_max;
+        if record.body_bytes > bytes_max {
+            return Err(Error::new_down(BODY_TOO_LONG));
+        }
+        Ok(())
+    }
+
+    /// States the caller, anew for each attempt.
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        let record = record(context)?;
+        upstream::prepare(upstream_request, admitted(record)?, record, &self.state)
+    }
+
+    /// Takes the runtime's note, removes internal fields, and makes a mutation's outcome durable
+    /// before the status line leaves.
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        let record = record(context)?;
+        record.status = response.status.as_u16();
+        record.take_note(&response.headers);
+        for name in upstream::internal_names(&response.headers) {
+            response.remove_header(&name);
+        }
+        let loopback_name = limits::authority(session.req_header())
+            .is_some_and(|authority| limits::is_loopback_name(answer::host_of(authority)));
+        answer::protect(response, record, self.tls() && !loopback_name)?;
+        if record.mutates() && record.outcome().await.is_err() {
+            return Err(Error::new_in(AUDIT_UNCERTAIN));
+        }
+        Ok(())
+    }
+
+    /// Counts what leaves.
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<Option<Duration>> {
+        if let (Some(record), Some(chunk)) = (context.as_mut(), body) {
+            record.answer_bytes += chunk.len() as u64;
+        }
+        Ok(None)
+    }
+
+    /// Answers a request that could not be carried out.
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        context: &mut Self::CTX,
+    ) -> FailToProxy {
+        let gone = FailToProxy {
+            error_code: 0,
+            can_reuse_downstream: false,
+        };
+        let Some(record) = context.as_mut() else {
+            return gone;
+        };
+        let Some(mut refusal) = refusal_of(error) else {
+            return gone;
+        };
+        if session.response_written().is_some() {
+            // The status line has left; only the end of the connection can tell now.
+            record.refused(refusal);
+            return gone;
+        }
+        record.status = refusal.status();
+        if record.mutates() && record.outcome().await.is_err() {
+            refusal = Refusal::AuditUncertain;
+        }
+        let error_code = refusal.status();
+        if let Err(error) = self.refuse(session, record, refusal).await {
+            tracing::debug!(%error, "the caller was gone before the refusal");
+        }
+        FailToProxy {
+            error_code,
+            can_reuse_downstream: false,
+        }
+    }
+
+    /// Ends the record.
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Self::CTX) {
+        if let Some(record) = context.as_mut() {
+            if record.status == 0 {
+                record.status = session
+                    .response_written()
+                    .map_or(0, |sent| sent.status.as_u16());
+            }
+            record.end(error.is_some()).await;
+        }
+    }
+
+    /// Failures are in the record and the metrics; Pingora need not log them again.
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, error: &Error) -> bool {
+        tracing::debug!(%error, "request failed");
+        true
+    }
+}
+
+fn record(context: &mut Option<Box<RequestRecord>>) -> pingora::Result<&mut RequestRecord> {
+    context
+        .as_deref_mut()
+        .ok_or_else(|| Error::explain(ErrorType::InternalError, "request without a record"))
+}
+
+fn admitted(record: &RequestRecord) -> pingora::Result<&Admitted> {
+    record
+        .admission
+        .as_ref()
+        .ok_or_else(|| Error::explain(ErrorType::InternalError, "request without admission"))
+}
+
+/// Returns what to tell the caller; none if the caller is gone.
+fn refusal_of(error: &Error) -> Option<Refusal> {
+    if *error.etype() == AUDIT_UNCERTAIN {
+        return Some(Refusal::AuditUncertain);
+    }
+    if *error.etype() == BODY_TOO_LONG {
+        return Some(Refusal::BodyTooLong { bytes_max: 0 });
+    }
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
+            Some(Refusal::RuntimeSlow)
+        }
+        (ErrorSource::Upstream, ErrorType::InvalidHTTPHeader) => Some(Refusal::RuntimeBroken),
+        (ErrorSource::Upstream, _) => Some(Refusal::RuntimeAway),
+        (
+            ErrorSource::Downstream,
+            ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed,
+        ) => None,
+        (ErrorSource::Downstream, _) => Some(Refusal::Malformed("the request could not be read")),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::Internal),
+    }
+}

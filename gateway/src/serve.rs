@@ -1,0 +1,219 @@
+//! The life of the gateway: build the parts in order, announce, serve until told to stop, drain,
+//! and flush the audit trail last.
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use config::contract::caller::StatementKey;
+use config::contract::id::InstanceId;
+use config::gateway::GatewaySettings;
+use config::private;
+use config::secret::{self, KeyFileError};
+use pingora::apps::HttpServerOptions;
+use pingora::proxy::HttpProxy;
+use pingora::server::configuration::ServerConf;
+use tokio::sync::watch;
+
+use crate::audit::{Audit, AuditError};
+use crate::certificate::{self, ActiveCertificate, CertificateError};
+use crate::clock;
+use crate::edge_record;
+use crate::endpoint::EndpointFile;
+use crate::listener::{ListenError, Listener};
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::random::{self, NoRandomness};
+use crate::reload::Reload;
+use crate::runtime_client::RuntimeClient;
+use crate::state::State;
+use crate::statement::Statements;
+use crate::suppression::Suppression;
+use crate::tokens::store::StoreError;
+use crate::tokens::watch::{Notice, TokenWatch};
+
+/// Why the gateway could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The audit trail cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A directory or file of the data directory cannot be used.
+    #[error("cannot use the data directory {path}: {source}")]
+    Home {
+        /// The data directory.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The statement key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// No random numbers.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The system refused threads, signals or the like.
+    #[error("cannot set up the process: {0}")]
+    System(io::Error),
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The tokens cannot be read.
+    #[error(transparent)]
+    Tokens(#[from] StoreError),
+}
+
+impl Failure {
+    /// Returns the exit code: 64 where the settings are at fault, else 1.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Certificate(_) => 64,
+            Self::Audit(_)
+            | Self::Home { .. }
+            | Self::Key(_)
+            | Self::Listen(_)
+            | Self::NoRandomness(_)
+            | Self::System(_)
+            | Self::Tls(_)
+            | Self::Tokens(_) => 1,
+        }
+    }
+}
+
+/// Runs the gateway until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When a part cannot be built; nothing is served then.
+pub fn run(settings: GatewaySettings) -> Result<(), Failure> {
+    // One crypto library for everything; it fails only if another was installed before.
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        tracing::debug!("the crypto library was installed before");
+    }
+    let certificate = settings
+        .tls
+        .as_ref()
+        .map(|tls| certificate::load(tls, clock::now()))
+        .transpose()?
+        .map(|certificate| Arc::new(ActiveCertificate::new(certificate)));
+    prepare_home(&settings)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads())
+        .enable_all()
+        .build()
+        .map_err(Failure::System)?
+        .block_on(serve(settings, certificate))
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
+fn prepare_home(settings: &GatewaySettings) -> Result<(), Failure> {
+    let home = &settings.home;
+    let failure = |source| Failure::Home {
+        path: home.directory().display().to_string(),
+        source,
+    };
+    private::create_directory(home.directory()).map_err(failure)?;
+    for directory in [home.dashboard(), home.run(), home.gateways()] {
+        private::create_closed_directory(&directory).map_err(failure)?;
+    }
+    fs::metadata(home.directory()).map(|_| ()).map_err(failure)
+}
+
+async fn serve(
+    settings: GatewaySettings,
+    certificate: Option<Arc<ActiveCertificate>>,
+) -> Result<(), Failure> {
+    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
+    let key = StatementKey::new(&keys[0]);
+    let instance = InstanceId::from_random(random::bytes()?);
+    let tls = certificate
+        .clone()
+        .map(certificate::server_config)
+        .transpose()?;
+    let listener = Listener::bind(settings.listen.address, tls, &settings.limits)?;
+    let address = listener.address().map_err(Failure::System)?;
+    let audit = Audit::open(
+        &settings.home,
+        settings.audit_enabled,
+        settings.limits.audit_queue_max,
+    )?;
+    let watch = TokenWatch::start(&settings.home, report_tokens)?;
+    let drain_timeout = settings.limits.drain_timeout;
+    let state = Arc::new(State {
+        tokens: watch.index(),
+        audit: audit.clone(),
+        metrics: Metrics::new(audit.tally()),
+        statements: Statements::new(key, instance),
+        runtime: RuntimeClient::new(settings.runtime.socket.clone()),
+        suppression: Suppression::default(),
+        draining: AtomicBool::new(false),
+        settings,
+    });
+    let proxy = http_proxy(Arc::clone(&state));
+
+    let leaf = certificate.as_ref().map(|active| active.leaf_sha256());
+    let endpoint = EndpointFile::write(&state, address, leaf).map_err(Failure::System)?;
+    tracing::info!(url = endpoint.url(), "listening");
+    let (stop, stopping) = watch::channel(false);
+    let serving = tokio::spawn(listener.serve(proxy, Arc::clone(&state), stopping, drain_timeout));
+
+    let summarising = tokio::spawn(edge_record::summarise(Arc::clone(&state)));
+    let mut reload = Reload::new(Arc::clone(&state), certificate, endpoint);
+
+    let cause = reload.until_told_to_stop().await.map_err(Failure::System)?;
+    tracing::info!(cause, "stopping");
+    state.draining.store(true, Ordering::Relaxed);
+    stop.send_replace(true);
+    match serving.await {
+        Ok(0) => tracing::info!("every request under way has ended"),
+        Ok(cut) => tracing::warn!(cut, "connections were cut at the end of the drain time"),
+        Err(error) => tracing::error!(%error, "the listener failed"),
+    }
+    reload.endpoint().remove();
+    summarising.abort();
+    edge_record::summary(&state, &state.suppression.turn());
+    drop(watch);
+    if audit.close().await.is_err() {
+        tracing::error!("the last audit records could not be written");
+    }
+    Ok(())
+}
+
+fn http_proxy(state: Arc<State>) -> Arc<HttpProxy<Proxy>> {
+    let conf = ServerConf {
+        threads: threads(),
+        // A request is tried once more at most, and only where that cannot repeat a mutation.
+        max_retries: 2,
+        ..ServerConf::default()
+    };
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(state.settings.limits.idle_timeout);
+    let mut proxy = HttpProxy::new(Proxy::new(state), Arc::new(conf));
+    proxy.server_options = Some(options);
+    proxy.handle_init_modules();
+    Arc::new(proxy)
+}
+
+/// Tells the operator what becomes of the token file.
+fn report_tokens(notice: Notice) {
+    match notice {
+        Notice::Reloaded { generation } => tracing::info!(generation, "tokens reloaded"),
+        Notice::Failed(error) => {
+            tracing::error!(%error, "tokens cannot be reloaded; the last good ones stay in use");
+        }
+    }
+}

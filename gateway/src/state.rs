@@ -1,0 +1,51 @@
+//! What all requests share. Background work publishes into it; a request only reads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use config::gateway::GatewaySettings;
+
+use crate::audit::Audit;
+use crate::metrics::Metrics;
+use crate::runtime_client::RuntimeClient;
+use crate::statement::Statements;
+use crate::suppression::Suppression;
+use crate::tokens::index::Index;
+
+/// Everything that a request may look at.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The settings of this run.
+    pub(crate) settings: GatewaySettings,
+    /// The tokens, swapped as a whole.
+    pub(crate) tokens: Arc<ArcSwap<Index>>,
+    /// The audit trail.
+    pub(crate) audit: Audit,
+    /// The instruments.
+    pub(crate) metrics: Metrics,
+    /// Makes caller statements.
+    pub(crate) statements: Statements,
+    /// Asks the runtime on the gateway's own behalf.
+    pub(crate) runtime: RuntimeClient,
+    /// Bounds the records of refused callers.
+    pub(crate) suppression: Suppression,
+    /// Whether the gateway is stopping.
+    pub(crate) draining: AtomicBool,
+}
+
+impl State {
+    /// Returns whether the gateway is stopping.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Returns the scheme that callers use.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.settings.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        }
+    }
+}

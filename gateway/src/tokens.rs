@@ -1,0 +1,15 @@
+//! Opaque bearer tokens: their format, their records on disk, and the snapshot that requests are
+//! judged by.
+//!
+//! Invariant: only the SHA-256 of a token is ever stored; the token itself is shown once, by the
+//! command that made it.
+
+pub mod acknowledge;
+pub mod change;
+pub mod format;
+pub mod index;
+pub mod journal;
+pub mod record;
+pub mod select;
+pub mod store;
+pub mod watch;

@@ -1,0 +1,227 @@
+//! The way to the runtime: which connection, and which header fields cross.
+//!
+//! Invariant: every function here demands `&Admitted`. No credential, cookie, forged identity or
+//! hop-by-hop field of a caller reaches the runtime; who is calling is stated by us alone.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+
+use config::contract::caller;
+use config::gateway::Upstream;
+use http::{HeaderMap, HeaderName};
+use pingora::http::RequestHeader;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+
+use crate::admission::Admitted;
+use crate::answer::{self, internal};
+use crate::request::RequestRecord;
+use crate::state::State;
+
+/// Header fields of a caller that never cross, besides every name in [`FOREIGN_PREFIXES`].
+const FOREIGN: [&str; 17] = [
+    "authorization",
+    "connection",
+    "cookie",
+    "expect",
+    "forwarded",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "true-client-ip",
+    "upgrade",
+    "via",
+    "x-client-cert",
+    "x-real-ip",
+    "x-request-id",
+];
+
+const FOREIGN_PREFIXES: [&str; 4] = ["cf-", "ssl-client-", "x-forwarded-", "x-loki-"];
+
+/// Returns the connection to use. Two principals never share one, so that an answer which strays
+/// on a connection can only meet its own principal.
+///
+/// # Errors
+/// When the socket's path cannot be an address.
+pub(crate) fn peer(admitted: &Admitted, upstream: &Upstream) -> pingora::Result<Box<HttpPeer>> {
+    let Some(path) = upstream.socket.to_str() else {
+        return Error::e_explain(ErrorType::InternalError, "socket path is not UTF-8");
+    };
+    let mut peer = HttpPeer::new_uds(path, false, String::new())?;
+    let mut hasher = DefaultHasher::new();
+    admitted.caller().principal.hash(&mut hasher);
+    peer.group_key = hasher.finish();
+    let options = &mut peer.options;
+    options.connection_timeout = Some(upstream.connect_timeout);
+    options.total_connection_timeout = Some(upstream.connect_timeout);
+    options.read_timeout = Some(upstream.read_timeout);
+    options.write_timeout = Some(upstream.read_timeout);
+    options.idle_timeout = Some(upstream.idle_timeout);
+    Ok(Box::new(peer))
+}
+
+/// Turns the caller's header into ours: foreign fields out, the caller statement in.
+///
+/// # Errors
+/// When the statement cannot be made.
+pub(crate) fn prepare(
+    header: &mut RequestHeader,
+    admitted: &Admitted,
+    record: &RequestRecord,
+    state: &State,
+) -> pingora::Result<()> {
+    let foreign: Vec<HeaderName> = foreign_names(&header.headers);
+    for name in foreign {
+        header.remove_header(&name);
+    }
+    let target = header
+        .uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str)
+        .to_owned();
+    let statement = state.statements.make(
+        &record.id,
+        header.method.as_str(),
+        &target,
+        admitted.caller(),
+    );
+    header.insert_header(
+        caller::HEADER,
+        internal(statement, "cannot state the caller")?,
+    )?;
+    header.insert_header(answer::REQUEST_ID, record.id.as_str())?;
+    header.insert_header("x-forwarded-for", record.client.to_string())?;
+    header.insert_header("x-forwarded-proto", state.scheme())?;
+    Ok(())
+}
+
+fn foreign_names(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .keys()
+        .filter(|name| is_foreign(name.as_str()))
+        .cloned()
+        .collect()
+}
+
+fn is_foreign(name: &str) -> bool {
+    FOREIGN.binary_search(&name).is_ok()
+        || FOREIGN_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+/// Returns the names of fields that no caller may see: the runtime's words to the gateway.
+pub(crate) fn internal_names(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            name.starts_with("x-loki-") || name == "server" || name == "keep-alive"
+        })
+        .cloned()
+        .collect()
+}
+
+/// Returns the client's address: the peer's, or behind trusted proxies the first hop from the
+/// right that is not one of them. A hop that cannot be read ends the search at the peer.
+pub(crate) fn client_address(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusts: impl Fn(IpAddr) -> bool,
+) -> IpAddr {
+    const HOPS_MAX: usize = 16;
+    let peer = peer.to_canonical();
+    if !trusts(peer) {
+        return peer;
+    }
+    let mut client = peer;
+    let fields: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .map(|value| value.to_str().unwrap_or("unreadable"))
+        .collect();
+    let hops = fields.iter().flat_map(|field| field.split(',')).rev();
+    for hop in hops.take(HOPS_MAX) {
+        let Ok(address) = hop.trim().parse::<IpAddr>() else {
+            return peer;
+        };
+        client = address.to_canonical();
+        if !trusts(client) {
+            return client;
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{FOREIGN, client_address, is_foreign};
+
+    #[test]
+    fn identity_and_hop_by_hop_fields_never_cross() {
+        assert!(FOREIGN.is_sorted());
+        for name in [
+            "authorization",
+            "cookie",
+            "x-loki-caller",
+            "x-loki-anything",
+            "x-forwarded-for",
+            "x-forwarded-uri",
+            "forwarded",
+            "x-real-ip",
+            "connection",
+            "upgrade",
+            "te",
+            "proxy-authorization",
+            "ssl-client-verify",
+            "x-request-id",
+            "expect",
+        ] {
+            assert!(is_foreign(name), "{name}");
+        }
+        for name in [
+            "accept",
+            "content-type",
+            "content-length",
+            "idempotency-key",
+            "host",
+        ] {
+            assert!(!is_foreign(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_forwarded_address_is_believed_from_trusted_proxies_alone() {
+        let check = |peer: &str, field: &str, expected: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                "x-forwarded-for",
+                HeaderValue::from_str(field).expect("field"),
+            );
+            let address = |text: &str| text.parse::<IpAddr>().expect("address");
+            let trusts = |candidate: IpAddr| candidate.to_string().starts_with("10.");
+            assert_eq!(
+                client_address(address(peer), &headers, trusts),
+                address(expected),
+                "{peer} {field}"
+            );
+        };
+        check("192.0.2.1", "203.0.113.9", "192.0.2.1");
+        check("10.0.0.1", "nonsense", "10.0.0.1");
+        check("10.0.0.1", "203.0.113.9, nonsense", "10.0.0.1");
+        check("10.0.0.1", "203.0.113.9", "203.0.113.9");
+        check(
+            "10.0.0.1",
+            "198.51.100.7, 203.0.113.9, 10.0.0.2",
+            "203.0.113.9",
+        );
+        check("::ffff:192.0.2.1", "203.0.113.9", "192.0.2.1");
+    }
+}

@@ -1,0 +1,137 @@
+//! Follows the bytes of an HTTP/1 connection before any parser sees them (RFC 9112).
+//!
+//! Invariant: a byte passes only as part of a request whose framing can be read in one way. Heads
+//! are held back until they are whole and checked; bodies are followed to their exact end.
+
+mod chunks;
+mod head;
+
+use chunks::Chunks;
+pub(crate) use head::Bounds;
+use head::Framing;
+
+/// What is wrong with the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The head is longer or has more fields than allowed.
+    HeadTooLong,
+    /// The target is longer than allowed.
+    TargetTooLong,
+    /// A rule of HTTP or of the strict front is broken.
+    Malformed(&'static str),
+}
+
+/// Where in a request the connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Head,
+    Length(u64),
+    Chunked(Chunks),
+}
+
+/// Follows one connection's requests, one after the other.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    bounds: Bounds,
+    place: Place,
+    head: Vec<u8>,
+}
+
+/// How far the bytes have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// For a request to begin.
+    Idle,
+    /// For the rest of a head.
+    Head,
+    /// For the rest of a body.
+    Body,
+}
+
+impl Wire {
+    /// Begins before the first request.
+    pub(crate) const fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            place: Place::Head,
+            head: Vec::new(),
+        }
+    }
+
+    /// Returns the number of bytes that are held back.
+    pub(crate) const fn held(&self) -> usize {
+        self.head.len()
+    }
+
+    /// Tells what the connection waits for.
+    pub(crate) const fn waits(&self) -> Waits {
+        match self.place {
+            Place::Head if self.head.is_empty() => Waits::Idle,
+            Place::Head => Waits::Head,
+            Place::Length(_) | Place::Chunked(_) => Waits::Body,
+        }
+    }
+
+    /// Takes bytes that came and appends to `passed` those that may go on.
+    ///
+    /// # Errors
+    /// The first fault; the bytes from there on never pass.
+    pub(crate) fn take(&mut self, mut bytes: &[u8], passed: &mut Vec<u8>) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            let used = match &mut self.place {
+                Place::Head => self.take_head(bytes, passed)?,
+                Place::Length(left) => {
+                    let used =
+                        usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                    passed.extend_from_slice(&bytes[..used]);
+                    *left -= used as u64;
+                    if *left == 0 {
+                        self.place = Place::Head;
+                    }
+                    used
+                }
+                Place::Chunked(chunks) => {
+                    let (used, ended) = chunks.follow(bytes).map_err(Fault::Malformed)?;
+                    passed.extend_from_slice(&bytes[..used]);
+                    if ended {
+                        self.place = Place::Head;
+                    }
+                    used
+                }
+            };
+            bytes = &bytes[used..];
+        }
+        Ok(())
+    }
+
+    /// Gathers a head; passes it on once it is whole and sound. Returns the bytes used.
+    fn take_head(&mut self, bytes: &[u8], passed: &mut Vec<u8>) -> Result<usize, Fault> {
+        const END: &[u8] = b"\r\n\r\n";
+        // The end may straddle what is held back and what came now.
+        let from = self.head.len().saturating_sub(END.len() - 1);
+        let held = self.head.len();
+        self.head.extend_from_slice(bytes);
+        let end = self.head[from..]
+            .windows(END.len())
+            .position(|window| window == END)
+            .map(|position| from + position + END.len());
+        let seen = end.unwrap_or(self.head.len());
+        head::check_lines(&self.head[..seen], held, self.bounds)?;
+        let Some(end) = end else {
+            return Ok(bytes.len());
+        };
+        self.place = match head::check(&self.head[..end], self.bounds)? {
+            Framing::None => Place::Head,
+            Framing::Length(length) => Place::Length(length),
+            Framing::Chunked => Place::Chunked(Chunks::new()),
+        };
+        passed.extend_from_slice(&self.head[..end]);
+        self.head.clear();
+        // Memory of a large head is not kept for the life of the connection.
+        self.head.shrink_to(1024);
+        Ok(end - held)
+    }
+}
+
+#[cfg(test)]
+mod tests;

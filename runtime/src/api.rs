@@ -1,0 +1,115 @@
+//! The runtime's API: HTTP on a Unix socket, for the gateway alone.
+//!
+//! Invariant: the router is built from the operation table; a row without a handler and a handler
+//! without a row stop the start. No handler is reached without a valid caller statement that grants
+//! the row's scope.
+
+pub mod events;
+pub mod figures;
+pub mod listen;
+pub mod problem;
+pub mod serve;
+pub mod sessions;
+pub mod statement;
+pub mod status;
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use config::contract::caller::Verifier;
+use config::contract::figures as contract_figures;
+use config::contract::operation::{Method, OPERATIONS, Operation, Owner};
+
+use crate::session::Sessions;
+use crate::store::Store;
+
+/// What the handlers work with; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Api {
+    sessions: Sessions,
+    store: Store,
+    verifier: Arc<Mutex<Verifier>>,
+    refused: Arc<AtomicU64>,
+    started: Instant,
+}
+
+impl Api {
+    /// Builds the API of a runtime that starts now.
+    #[must_use]
+    pub fn new(sessions: Sessions, store: Store, verifier: Verifier) -> Self {
+        Self {
+            sessions,
+            store,
+            verifier: Arc::new(Mutex::new(verifier)),
+            refused: Arc::default(),
+            started: Instant::now(),
+        }
+    }
+}
+
+/// The operation table and the handlers do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// A row has no handler.
+    #[error("operation {0} has no handler")]
+    NoHandler(&'static str),
+    /// A handler has no row.
+    #[error("handler {0} has no operation")]
+    NoOperation(&'static str),
+}
+
+/// Builds the router.
+///
+/// # Errors
+/// When table and handlers do not fit together.
+pub fn router(api: Api) -> Result<Router, Mismatch> {
+    let rows: Vec<&Operation> = OPERATIONS
+        .iter()
+        .filter(|row| row.owner == Owner::Runtime)
+        .collect();
+    for (name, _) in HANDLERS {
+        if !rows.iter().any(|row| row.name == *name) {
+            return Err(Mismatch::NoOperation(name));
+        }
+    }
+    let mut router =
+        Router::new().route(contract_figures::PATH, on(MethodFilter::GET, figures::show));
+    for row in rows {
+        let (_, handler) = HANDLERS
+            .iter()
+            .find(|(name, _)| *name == row.name)
+            .ok_or(Mismatch::NoHandler(row.name))?;
+        router = router.route(row.path, handler(filter(row.method)));
+    }
+    Ok(router
+        .fallback(problem::nothing_here)
+        .layer(from_fn_with_state(api.clone(), statement::demand))
+        .with_state(api))
+}
+
+type Handler = fn(MethodFilter) -> MethodRouter<Api>;
+
+/// The handler of every operation that the runtime carries out.
+const HANDLERS: &[(&str, Handler)] = &[
+    ("status.show", |method| on(method, status::show)),
+    ("session.list", |method| on(method, sessions::list)),
+    ("session.start", |method| on(method, sessions::start)),
+    ("session.show", |method| on(method, sessions::show)),
+    ("session.events", |method| on(method, events::page)),
+    ("session.stop", |method| on(method, sessions::stop)),
+    ("control.stop", |method| on(method, sessions::stop_only)),
+];
+
+const fn filter(method: Method) -> MethodFilter {
+    match method {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+    }
+}
+
+#[cfg(test)]
+mod tests;

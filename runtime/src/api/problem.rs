@@ -1,0 +1,214 @@
+//! Refusals and failures as callers see them: problem bodies (RFC 9457) with the request's id.
+//!
+//! Invariant: inside text goes to the log; a caller sees only what is made here.
+
+use axum::Extension;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use config::contract::caller::Statement;
+use config::contract::id::RequestId;
+use config::contract::problem::{MEDIA_TYPE, Problem};
+use std::sync::Arc;
+
+use crate::session::StartError;
+use crate::session::acceptance::Unacceptable;
+use crate::session::stop::StopError;
+use crate::store::StoreError;
+
+/// A request that was not carried out. Becomes a body in [`finish`].
+#[derive(Clone, Debug)]
+pub struct Refused(Box<Problem>);
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = status(self.0.status).into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives a refusal its body, now that the request's id is known.
+#[must_use]
+pub fn finish(mut response: Response, request_id: Option<&RequestId>) -> Response {
+    let Some(Refused(mut problem)) = response.extensions_mut().remove::<Refused>() else {
+        return response;
+    };
+    problem.request_id = request_id.map(ToString::to_string);
+    let media_type = HeaderValue::from_static(MEDIA_TYPE);
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut finished = (
+        status(problem.status),
+        [(header::CONTENT_TYPE, media_type)],
+        body,
+    )
+        .into_response();
+    if problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() {
+        let after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+        finished.headers_mut().insert(header::RETRY_AFTER, after);
+    }
+    finished
+}
+
+/// Answers for a path that no operation has.
+pub(super) async fn nothing_here(Extension(_): Extension<Arc<Statement>>) -> Refused {
+    Problem::new("not-found", "There is nothing here", 404).into()
+}
+
+/// Returns the refusal of a session that is not there, or that the caller may not see.
+pub(super) fn no_session(id: &str) -> Refused {
+    let shown: String = id.chars().take(64).collect();
+    Problem::new("not-found", "There is no such session", 404)
+        .detail(format!("there is no session {shown:?}"))
+        .fix("list the sessions with GET /api/sessions or loki status")
+        .into()
+}
+
+/// Returns the refusal of a member that cannot be what it is.
+pub(super) fn invalid(status: u16, detail: impl Into<String>, fix: &str) -> Refused {
+    Problem::new(
+        "invalid-request",
+        "The request cannot be understood",
+        status,
+    )
+    .detail(detail)
+    .fix(fix)
+    .into()
+}
+
+/// Logs what went wrong inside and tells the caller no more than that.
+pub(super) fn internal(error: &dyn std::error::Error) -> Refused {
+    tracing::error!(error = %chain(error), "request failed");
+    Problem::new("internal", "The runtime could not do it", 500)
+        .detail("an error inside the runtime; its log has the details under this request id")
+        .into()
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        internal(&error)
+    }
+}
+
+impl From<StartError> for Refused {
+    fn from(error: StartError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StartError::Unacceptable(why) => unacceptable(&why),
+            StartError::Project(_) => {
+                Problem::new("project-refused", "The project cannot be used", 422)
+                    .detail(format!("project: {detail}"))
+                    .into()
+            }
+            StartError::OtherProject(_) => {
+                Problem::new("other-project", "The credential is for other projects", 403)
+                    .detail(detail)
+                    .fix("use a credential that is bound to this project, or to none")
+                    .into()
+            }
+            StartError::NotAdmitted(_) => {
+                Problem::new("not-enforceable", "This host cannot enforce it", 503)
+                    .detail(detail)
+                    .fix("run loki doctor on the runtime's host")
+                    .into()
+            }
+            StartError::Full(_) => Problem::new("queue-full", "No place is free", 503)
+                .detail(detail)
+                .fix(
+                    "try again later, stop a session, or let the operator raise sessions.queue_max",
+                )
+                .into(),
+            StartError::Closed => {
+                Problem::new("shutting-down", "The runtime is shutting down", 503)
+                    .detail(detail)
+                    .fix("try again when it is back")
+                    .into()
+            }
+            StartError::NoRandomness(_) | StartError::Store(_) | StartError::Interrupted => {
+                internal(&error)
+            }
+        }
+    }
+}
+
+fn unacceptable(why: &Unacceptable) -> Refused {
+    let detail = why.to_string();
+    match why {
+        Unacceptable::Invalid { fix, .. } => {
+            Problem::new("invalid-request", "The request cannot be carried out", 422)
+                .detail(detail)
+                .fix(fix)
+        }
+        Unacceptable::Loosens { field } => {
+            Problem::new("loosening-refused", "A caller may only tighten", 422)
+                .detail(detail)
+                .fix(format!(
+                    "leave {field} out, or let the operator change runtime.toml"
+                ))
+        }
+        Unacceptable::NotEnforced { field, variable } => {
+            Problem::new("not-enforced", "This version does not enforce it", 422)
+                .detail(detail)
+                .fix(format!("leave {field} out: unset {variable}"))
+        }
+        Unacceptable::UnknownProvider(unknown) => {
+            Problem::new("unknown-provider", "The provider is not configured", 422)
+                .detail(detail)
+                .fix(unknown.fix())
+        }
+    }
+    .into()
+}
+
+impl From<StopError> for Refused {
+    fn from(error: StopError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StopError::Unknown(id) => no_session(&id),
+            StopError::NoneLive => Problem::new("no-live-session", "No session is live", 409)
+                .detail(detail)
+                .fix("there is nothing to stop; list sessions with loki status")
+                .into(),
+            StopError::SeveralLive(ids) => {
+                let mut problem =
+                    Problem::new("ambiguous-session", "Several sessions are live", 409)
+                        .detail(detail)
+                        .fix("name one: loki stop ID, or POST /api/sessions/{id}/stop");
+                problem.candidates = ids.iter().map(ToString::to_string).collect();
+                problem.into()
+            }
+            StopError::StillEnding(_) => Problem::new("still-ending", "It is still ending", 503)
+                .detail(detail)
+                .fix("ask again: stopping is under way")
+                .into(),
+            StopError::NotRecorded(_) => {
+                Problem::new("not-recorded", "The end could not be recorded", 503)
+                    .detail(detail)
+                    .fix("look at the runtime's log and at the disk; a restart records the end")
+                    .into()
+            }
+            StopError::Store(error) => internal(&error),
+        }
+    }
+}
+
+fn status(number: u16) -> StatusCode {
+    StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+const RETRY_AFTER_SECONDS: &str = "5";

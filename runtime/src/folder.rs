@@ -1,0 +1,131 @@
+//! The folder of one session: where its workspace, its repository and its records lie.
+//!
+//! Invariant: an agent can write below [`SessionFolder::workspace`] and [`SessionFolder::private`]
+//! alone; everything else of the folder belongs to the runtime.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use config::contract::id::SessionId;
+use config::home::Home;
+use config::private::create_closed_directory;
+
+/// The places of one session, below `<data directory>/runtime/sessions/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionFolder {
+    directory: PathBuf,
+    session: SessionId,
+}
+
+/// A session's folder that could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make session folder {path}: {source}", path = .path.display())]
+pub struct FolderError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl SessionFolder {
+    /// Makes the folder of a session and the places that must exist before anything runs (mode 0700).
+    ///
+    /// # Errors
+    /// When a place cannot be made, or is a symbolic link.
+    pub fn create(home: &Home, session: &SessionId) -> Result<Self, FolderError> {
+        let failed = |path: &Path, source| FolderError {
+            path: path.to_owned(),
+            source,
+        };
+        let sessions = home.runtime().join("sessions");
+        create_closed_directory(&sessions).map_err(|source| failed(&sessions, source))?;
+        // Landlock and git compare places, not names: the name is made unique once, here.
+        let sessions = sessions
+            .canonicalize()
+            .map_err(|source| failed(&sessions, source))?;
+        let folder = Self {
+            directory: sessions.join(session.as_str()),
+            session: session.clone(),
+        };
+        let places = [
+            folder.directory.clone(),
+            folder.workspace(),
+            folder.private(),
+            folder.home(),
+            folder.temporary(),
+            folder.repository(),
+            folder.bundle_folder(),
+            folder.git_home(),
+        ];
+        for place in places {
+            create_closed_directory(&place).map_err(|source| failed(&place, source))?;
+        }
+        Ok(folder)
+    }
+
+    /// Returns whose folder this is.
+    #[must_use]
+    pub const fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    /// Returns the folder itself.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Returns the agent's own clone.
+    #[must_use]
+    pub fn workspace(&self) -> PathBuf {
+        self.directory.join("workspace")
+    }
+
+    /// Returns the folder which holds the agent's home and temporary files.
+    #[must_use]
+    pub fn private(&self) -> PathBuf {
+        self.directory.join("private")
+    }
+
+    /// Returns the agent's `HOME`.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
+        self.private().join("home")
+    }
+
+    /// Returns the agent's `TMPDIR`.
+    #[must_use]
+    pub fn temporary(&self) -> PathBuf {
+        self.private().join("tmp")
+    }
+
+    /// Returns the runtime's own bare repository of the session.
+    #[must_use]
+    pub fn repository(&self) -> PathBuf {
+        self.directory.join("repository.git")
+    }
+
+    /// Returns the session's record of what its agent did.
+    #[must_use]
+    pub fn agent_audit(&self) -> PathBuf {
+        self.directory.join("agent-audit.jsonl")
+    }
+
+    /// Returns the folder through which commits travel from the workspace to the repository.
+    pub(crate) fn bundle_folder(&self) -> PathBuf {
+        self.directory.join("bundle")
+    }
+
+    /// Returns the file of a pack on its way into the repository.
+    pub(crate) fn pack(&self) -> PathBuf {
+        self.directory.join("work.pack")
+    }
+
+    /// Returns the folder in which the names of branches are reserved, for all sessions.
+    pub(crate) fn reservations(&self) -> PathBuf {
+        self.directory.join("../../branches")
+    }
+
+    /// Returns the `HOME` of git: nothing lies there but settings that the runtime wrote.
+    pub(crate) fn git_home(&self) -> PathBuf {
+        self.directory.join("git-home")
+    }
+}

@@ -1,0 +1,73 @@
+//! What an agent, and the verify command after it, may reach.
+//!
+//! Invariant: it can write its session's workspace and private folder, and nothing else.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::{Confined, Sandbox, system};
+use crate::folder::SessionFolder;
+
+impl Sandbox {
+    /// Confines an agent's program to its session's workspace and private folder.
+    ///
+    /// `variables` are added to the agent's own environment and win over it; but `HOME`, `TMPDIR` and
+    /// `LOKI_SESSION_ID` cannot be replaced. `input` is the file that the program reads as standard
+    /// input: a regular file, best outside the agent's reach.
+    #[must_use]
+    pub fn agent(
+        &self,
+        folder: &SessionFolder,
+        program_and_arguments: Vec<OsString>,
+        variables: BTreeMap<String, String>,
+        input: Option<PathBuf>,
+    ) -> Confined {
+        let mut environment = BTreeMap::from([
+            ("LANG".to_owned(), "C.UTF-8".to_owned()),
+            ("PATH".to_owned(), self.path()),
+        ]);
+        environment.extend(variables);
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        environment.extend([
+            ("HOME".to_owned(), text(folder.home())),
+            ("TMPDIR".to_owned(), text(folder.temporary())),
+            (
+                "LOKI_SESSION_ID".to_owned(),
+                folder.session().as_str().to_owned(),
+            ),
+        ]);
+        Confined {
+            program_and_arguments,
+            directory: folder.workspace(),
+            read: self.0.readable.clone(),
+            write: vec![folder.workspace(), folder.private()],
+            environment,
+            input,
+            connect_ports: self.0.settings.connect_ports.clone(),
+            umask: AGENT_UMASK,
+        }
+    }
+
+    /// Returns where an agent's programs are found: first in what the operator lets it read.
+    fn path(&self) -> String {
+        let mut folders: Vec<String> = Vec::new();
+        for place in &self.0.readable {
+            let programs = if place.ends_with("bin") {
+                place.clone()
+            } else {
+                place.join("bin")
+            };
+            if let Some(text) = programs.to_str().filter(|text| !text.contains(':'))
+                && programs.is_dir()
+            {
+                folders.push(text.to_owned());
+            }
+        }
+        folders.push(system::PATH.to_owned());
+        folders.join(":")
+    }
+}
+
+/// Files in the workspace get the modes that git would give them; the folder above is closed.
+const AGENT_UMASK: u32 = 0o022;

@@ -1,0 +1,314 @@
+//! One running process tree: its output, its requests, its end.
+//!
+//! Invariant: the tree lives no longer than its [`Tree`], nor than the runtime itself, because the
+//! supervisor kills it when its standard input ends.
+
+use std::future::poll_fn;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use jail::request::GRACE_MAX;
+use jail::{Exit, Layers, Report, Request, StoppedBy};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+
+use super::SandboxError;
+
+/// A running process tree. Dropping it kills the tree.
+#[derive(Debug)]
+pub struct Tree {
+    child: Child,
+    /// Its end is the end of the tree.
+    lifeline: Option<ChildStdin>,
+    output: Option<ChildStdout>,
+    error: Option<ChildStderr>,
+    supervisor: u32,
+    files: Files,
+    bytes_left: u64,
+    bytes_max: u64,
+    cut: Option<Cut>,
+    /// The end of standard error, for when the program did not run.
+    said: Vec<u8>,
+}
+
+/// A piece of output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Where it was written.
+    pub stream: Stream,
+    /// What was written; cut anywhere, also within a line or a character.
+    pub bytes: Vec<u8>,
+}
+
+/// Names one of a program's two outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+/// Says why the runtime itself ended a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Cut {
+    /// It wrote more than this many bytes.
+    #[error("it wrote more than {0} bytes")]
+    Output(u64),
+    /// It ran longer than this.
+    #[error("it ran longer than {seconds} s", seconds = .0.as_secs_f64())]
+    Time(Duration),
+}
+
+/// Tells how a tree ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Exit code of the program; 128 + n after signal n.
+    pub code: i32,
+    /// What the supervisor reports.
+    pub report: Report,
+    /// What was enforced; `None` if it was ended before it began.
+    pub layers: Option<Layers>,
+    /// Why the runtime ended it, if it did because of a bound.
+    pub cut: Option<Cut>,
+}
+
+/// A program that ran to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Exit code; 128 + n after signal n.
+    pub code: i32,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+    /// Why the runtime ended it, if it did because of a bound.
+    pub cut: Option<Cut>,
+}
+
+/// The files through which the runtime and one supervisor talk.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) policy: PathBuf,
+    pub(super) report: PathBuf,
+    pub(super) layers: PathBuf,
+}
+
+impl Finished {
+    /// Returns whether the program itself ended with 0.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.code == 0 && self.cut.is_none()
+    }
+}
+
+impl Tree {
+    pub(super) fn new(
+        mut child: Child,
+        files: Files,
+        bytes_max: u64,
+    ) -> Result<Self, SandboxError> {
+        let gone = || SandboxError::NotRun("its supervisor has ended".to_owned());
+        Ok(Self {
+            lifeline: child.stdin.take(),
+            output: child.stdout.take(),
+            error: child.stderr.take(),
+            supervisor: child.id().ok_or_else(gone)?,
+            child,
+            files,
+            bytes_left: bytes_max,
+            bytes_max,
+            cut: None,
+            said: Vec::new(),
+        })
+    }
+
+    /// Returns the process id of the tree's supervisor.
+    #[must_use]
+    pub const fn supervisor(&self) -> u32 {
+        self.supervisor
+    }
+
+    /// Waits for the next piece of output; `None` after the last one. More output than allowed kills
+    /// the tree. Safe to cancel: nothing is lost.
+    pub async fn next(&mut self) -> Option<Chunk> {
+        loop {
+            let mut chunk = poll_fn(|context| self.poll_chunk(context)).await?;
+            if chunk.stream == Stream::Error {
+                self.remember(&chunk.bytes);
+            }
+            if self.cut.is_some() {
+                // The tree is being killed; what it still says is not kept.
+                continue;
+            }
+            let length = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
+            if length > self.bytes_left {
+                chunk
+                    .bytes
+                    .truncate(usize::try_from(self.bytes_left).unwrap_or(usize::MAX));
+                self.cut(Cut::Output(self.bytes_max));
+                if chunk.bytes.is_empty() {
+                    continue;
+                }
+            } else {
+                self.bytes_left -= length;
+            }
+            return Some(chunk);
+        }
+    }
+
+    /// Asks the whole tree to end, and kills after the grace (at most an hour) what is left. Does not
+    /// wait.
+    ///
+    /// # Errors
+    /// When the supervisor cannot be told; a supervisor that has ended is no error.
+    pub async fn stop(&mut self, grace: Duration) -> Result<(), SandboxError> {
+        let grace = grace.min(GRACE_MAX);
+        self.request(Request::Stop { grace }).await
+    }
+
+    /// Kills the whole tree. Does not wait.
+    ///
+    /// # Errors
+    /// As [`Self::stop`].
+    pub async fn kill(&mut self) -> Result<(), SandboxError> {
+        self.request(Request::Kill).await
+    }
+
+    /// Waits until the whole tree is gone. Output that was not fetched is dropped.
+    ///
+    /// # Errors
+    /// When the program never started, or the supervisor did not say how the tree ended.
+    pub async fn wait(mut self) -> Result<Ended, SandboxError> {
+        while self.next().await.is_some() {}
+        let status = self.child.wait().await.map_err(|source| {
+            SandboxError::NoReport(format!("its supervisor cannot be waited for: {source}"))
+        })?;
+        let said = String::from_utf8_lossy(&self.said).trim_end().to_owned();
+        let layers: Option<Layers> = read_line(&self.files.layers);
+        let report: Option<Report> = read_line(&self.files.report);
+        let report = match report {
+            // Nothing was enforced, and nobody asked for its end: a step before the program failed.
+            Some(report) if layers.is_none() && report.stopped_by == StoppedBy::Itself => {
+                return Err(SandboxError::NotRun(said));
+            }
+            None if layers.is_none() => return Err(SandboxError::NotRun(said)),
+            None => {
+                return Err(SandboxError::NoReport(format!(
+                    "its supervisor ended with {status}: {said}"
+                )));
+            }
+            Some(report) => report,
+        };
+        match report.exit {
+            Some(exit) if report.survivors == 0 => Ok(Ended {
+                code: i32::from(Exit::shell_code(exit)),
+                report,
+                layers,
+                cut: self.cut,
+            }),
+            Some(_) | None => Err(SandboxError::Survivors(report.survivors)),
+        }
+    }
+
+    /// Kills the tree by ending its lifeline, and remembers why. Never waits.
+    pub(super) fn cut(&mut self, why: Cut) {
+        self.cut = self.cut.or(Some(why));
+        self.lifeline = None;
+    }
+
+    async fn request(&mut self, request: Request) -> Result<(), SandboxError> {
+        let Some(lifeline) = &mut self.lifeline else {
+            return Ok(());
+        };
+        match lifeline.write_all(format!("{request}\n").as_bytes()).await {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(SandboxError::Lifeline(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Reads from whichever output has something; an output that ended or failed is not asked again.
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let output = poll_stream(&mut self.output, context);
+        if let Poll::Ready(Some(bytes)) = output {
+            let stream = Stream::Output;
+            return Poll::Ready(Some(Chunk { stream, bytes }));
+        }
+        let error = poll_stream(&mut self.error, context);
+        if let Poll::Ready(Some(bytes)) = error {
+            let stream = Stream::Error;
+            return Poll::Ready(Some(Chunk { stream, bytes }));
+        }
+        if output.is_ready() && error.is_ready() {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn remember(&mut self, bytes: &[u8]) {
+        self.said.extend(bytes);
+        let surplus = self.said.len().saturating_sub(SAID_BYTES_MAX);
+        self.said.drain(..surplus);
+    }
+}
+
+impl Files {
+    pub(super) fn new(folder: &Path, number: u64) -> Self {
+        let file = |name| folder.join(format!("{number}.{name}"));
+        Self {
+            policy: file("policy"),
+            report: file("report"),
+            layers: file("layers"),
+        }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for path in [&self.policy, &self.report, &self.layers] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::debug!(path = %path.display(), %error, "jail file not removed");
+                }
+                Ok(()) | Err(_) => (),
+            }
+        }
+    }
+}
+
+fn poll_stream<S: AsyncRead + Unpin>(
+    stream: &mut Option<S>,
+    context: &mut Context<'_>,
+) -> Poll<Option<Vec<u8>>> {
+    let Some(open) = stream else {
+        return Poll::Ready(None);
+    };
+    let mut bytes = [0; CHUNK_BYTES_MAX];
+    let mut buffer = ReadBuf::new(&mut bytes);
+    match Pin::new(open).poll_read(context, &mut buffer) {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+            Poll::Ready(Some(buffer.filled().to_vec()))
+        }
+        Poll::Ready(Ok(()) | Err(_)) => {
+            *stream = None;
+            Poll::Ready(None)
+        }
+    }
+}
+
+/// Reads one of the jail's answers; one that is missing, empty or torn is none.
+fn read_line<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    let line = std::fs::read(path).ok()?;
+    serde_json::from_slice(&line).ok()
+}
+
+const CHUNK_BYTES_MAX: usize = 16 * 1024;
+
+const SAID_BYTES_MAX: usize = 4 * 1024;

@@ -1,0 +1,334 @@
+//! Sessions: taken on, carried out, stopped.
+//!
+//! Invariant: a session is acknowledged only when it is stored, has exactly one task that moves it
+//! along, and moves only as [`state`] allows. No lock is held across an `await`.
+
+pub mod acceptance;
+pub mod live;
+pub mod output;
+pub mod prompt;
+pub mod queue;
+pub mod recovery;
+pub mod run;
+pub mod state;
+pub mod stop;
+pub mod verdict;
+
+mod attended;
+mod orphans;
+mod trail;
+mod workshop;
+
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use config::contract::caller::{Caller, Statement};
+use config::contract::session::{
+    Enforcement, SessionState, SessionView, StartSession, Verification,
+};
+use config::runtime::RuntimeSettings;
+use serde_json::json;
+
+use crate::clock;
+use crate::identity::{self, NoRandomness};
+use crate::project::{Project, ProjectError};
+use crate::provider::Providers;
+use crate::store::{NewEvent, NewSession, Store, StoreError};
+use acceptance::{Accepted, Unacceptable};
+use live::{Assignment, Live};
+use queue::{Full, Place, Queue};
+
+/// Does the work of a session, from its start to its end. The seam between the life of a session
+/// and what an agent needs.
+pub trait Worker: fmt::Debug + Send + Sync + 'static {
+    /// Returns what this host enforces, or why nothing may start on it, with the fix.
+    ///
+    /// # Errors
+    /// When the host cannot enforce what the settings demand.
+    fn admit(&self) -> Result<Vec<Enforcement>, String>;
+
+    /// Works until the session is done, given up, or asked to stop, and tells how it ended. Whatever
+    /// ran for the session is gone when this returns.
+    fn work<'work>(
+        &'work self,
+        session: &'work Live,
+    ) -> Pin<Box<dyn Future<Output = Ending> + Send + 'work>>;
+}
+
+/// How a session's work ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The final state.
+    pub state: SessionState,
+    /// Why, if that needs words.
+    pub reason: Option<String>,
+}
+
+/// Why a session was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The request asks for something that cannot be had.
+    #[error(transparent)]
+    Unacceptable(#[from] Unacceptable),
+    /// The project is not one on which a session can work.
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    /// The caller is bound to other projects.
+    #[error("the credential is not valid for project {0}")]
+    OtherProject(String),
+    /// The host cannot enforce what the settings demand.
+    #[error("{0}")]
+    NotAdmitted(String),
+    /// No place is free, not even to wait.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// The runtime is about to end.
+    #[error("the runtime is shutting down")]
+    Closed,
+    /// No id could be drawn.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The session could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The task that starts it was lost.
+    #[error("the start was interrupted")]
+    Interrupted,
+}
+
+/// All sessions of this runtime; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Arc<RuntimeSettings>,
+    providers: Providers,
+    store: Store,
+    worker: Arc<dyn Worker>,
+    queue: Queue,
+    table: Mutex<Table>,
+}
+
+/// The live sessions, oldest first.
+#[derive(Debug, Default)]
+struct Table {
+    live: Vec<Arc<Live>>,
+    /// Set at shutdown: nothing more is taken on.
+    closed: bool,
+}
+
+impl Sessions {
+    /// Builds the sessions of a runtime; none is live yet.
+    #[must_use]
+    pub fn new(
+        settings: Arc<RuntimeSettings>,
+        providers: Providers,
+        store: Store,
+        worker: Arc<dyn Worker>,
+    ) -> Self {
+        let queue = Queue::new(&settings.sessions);
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                providers,
+                store,
+                worker,
+                queue,
+                table: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Takes a session on and returns it as stored; its work begins when a place is free.
+    ///
+    /// # Errors
+    /// See [`StartError`]; then nothing was stored.
+    pub async fn start(
+        &self,
+        request: StartSession,
+        statement: &Statement,
+    ) -> Result<SessionView, StartError> {
+        let accepted = acceptance::judge(request, &self.inner.settings, &self.inner.providers)?;
+        let statement = statement.clone();
+        let inner = Arc::clone(&self.inner);
+        // A caller that goes away must not leave a stored session without a task.
+        tokio::spawn(async move { inner.begin(accepted, statement).await })
+            .await
+            .map_err(|_| StartError::Interrupted)?
+    }
+
+    /// Returns the live sessions, newest first.
+    #[must_use]
+    pub fn live(&self) -> Vec<Arc<Live>> {
+        let mut live = self.inner.table().live.clone();
+        live.reverse();
+        live
+    }
+
+    /// Returns the name of the default provider.
+    #[must_use]
+    pub fn default_provider(&self) -> &str {
+        self.inner.providers.default_name()
+    }
+}
+
+impl Inner {
+    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+        // The table is whole after every statement, so a panic elsewhere cannot have broken it.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn begin(
+        self: Arc<Self>,
+        accepted: Accepted,
+        statement: Statement,
+    ) -> Result<SessionView, StartError> {
+        let project = self.project(&accepted.project, &statement.caller).await?;
+        let enforcement = self.worker.admit().map_err(StartError::NotAdmitted)?;
+        let place = self.queue.enter()?;
+        let now = clock::now();
+        let session = NewSession {
+            view: SessionView {
+                id: identity::session_id()?,
+                state: SessionState::Created,
+                reason: None,
+                project: project.directory().display().to_string(),
+                prd: accepted.prd_name,
+                provider: accepted.provider.name().to_owned(),
+                started_by: statement.caller.user.clone(),
+                iteration: 0,
+                iterations_max: accepted.iterations_max,
+                branch: String::new(),
+                verification: Verification::Pending,
+                hand_off: None,
+                effective_enforcement: enforcement,
+                cost_usd: None,
+                created_at: clock::written(now),
+                ended_at: None,
+            },
+            prd_text: accepted.prd_text,
+            principal: statement.caller.principal.clone(),
+            request_id: statement.request_id.clone(),
+            branch_protection: accepted.branch_protection,
+        };
+        let first = NewEvent::new("state", json!({ "to": SessionState::Created }));
+        // Shutdown looks at the table; a session that is not in it by then must not come to be.
+        if self.table().closed {
+            return Err(StartError::Closed);
+        }
+        self.store.create(&session, first, now).await?;
+        let view = session.view.clone();
+        let assignment = Assignment {
+            prd_text: session.prd_text,
+            provider: accepted.provider,
+            project,
+            branch_protection: session.branch_protection,
+            request_id: session.request_id,
+        };
+        let live = Arc::new(Live::new(self.store.clone(), session.view, assignment));
+        let closed = {
+            let mut table = self.table();
+            table.live.push(Arc::clone(&live));
+            table.closed
+        };
+        if closed {
+            live.ask_to_stop(stop::Request::shutdown());
+        }
+        tracing::info!(session = %view.id, provider = view.provider, "session created");
+        tokio::spawn(self.attend(live, place));
+        Ok(view)
+    }
+
+    /// Checks the project that was asked for, and whether the caller may work on it.
+    async fn project(&self, asked: &str, caller: &Caller) -> Result<Project, StartError> {
+        let path = Path::new(asked).to_owned();
+        let roots = self.settings.project_roots.clone();
+        let home = self.settings.home.clone();
+        // A slow disk must not hold up other requests.
+        let project = tokio::task::spawn_blocking(move || Project::check(&path, &roots, &home))
+            .await
+            .map_err(|_| StartError::Interrupted)??;
+        let directory = project.directory().display().to_string();
+        if may_see(caller, &directory) {
+            Ok(project)
+        } else {
+            Err(StartError::OtherProject(directory))
+        }
+    }
+
+    /// Sees one session through: waits for its turn, lets it work, records its end.
+    async fn attend(self: Arc<Self>, live: Arc<Live>, place: Place) {
+        let id = live.id().clone();
+        let task = tokio::spawn({
+            let (worker, live) = (Arc::clone(&self.worker), Arc::clone(&live));
+            async move {
+                let _turn = tokio::select! {
+                    turn = place.turn() => turn,
+                    request = live.stop_asked() => return (request.ending(), place),
+                };
+                (worker.work(&live).await, place)
+            }
+        });
+        // The place is free only when the end is recorded.
+        let (ending, place) = match task.await {
+            Ok((ending, place)) => (ending, Some(place)),
+            Err(error) => {
+                tracing::error!(session = %id, %error, "session task was lost");
+                let reason = "an internal error ended the session".to_owned();
+                (Ending::failed(reason), None)
+            }
+        };
+        live.end(ending).await;
+        self.table().live.retain(|other| other.id() != &id);
+        live.leave();
+        drop(place);
+    }
+}
+
+impl Ending {
+    /// Builds the end of a session that is given up.
+    #[must_use]
+    pub const fn failed(reason: String) -> Self {
+        Self {
+            state: SessionState::Failed,
+            reason: Some(reason),
+        }
+    }
+
+    /// Builds the end of a session that is done.
+    #[must_use]
+    pub const fn completed() -> Self {
+        Self {
+            state: SessionState::Completed,
+            reason: None,
+        }
+    }
+
+    /// Adds what else a person should know.
+    #[must_use]
+    fn but(self, more: &str) -> Self {
+        let reason = match self.reason {
+            Some(reason) => format!("{reason}; {more}"),
+            None => more.to_owned(),
+        };
+        Self {
+            state: self.state,
+            reason: Some(reason),
+        }
+    }
+}
+
+/// Returns whether a caller may know of what happens in a project.
+#[must_use]
+pub fn may_see(caller: &Caller, project: &str) -> bool {
+    caller
+        .projects
+        .as_ref()
+        .is_none_or(|projects| projects.iter().any(|bound| bound == project))
+}

@@ -1,0 +1,197 @@
+//! Judges the body of `POST /api/sessions`: what is asked for, and whether this runtime may do it.
+//!
+//! Invariant: a caller can only tighten. No I/O, no async, no clock.
+
+use config::contract::session::{
+    AutonomyMode, NAME_BYTES_MAX, PRD_BYTES_MAX, StartSession, Tightening,
+};
+use config::runtime::RuntimeSettings;
+
+use crate::provider::{Command, Providers};
+
+/// What a judged request asks for; its project is checked by [`crate::project`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// File name of the PRD.
+    pub prd_name: String,
+    /// Its text.
+    pub prd_text: String,
+    /// The project's path as asked for.
+    pub project: String,
+    /// The program that works.
+    pub provider: Command,
+    /// Most iterations.
+    pub iterations_max: u32,
+    /// Whether the work stays on the session's branch.
+    pub branch_protection: bool,
+}
+
+/// Why a request was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unacceptable {
+    /// A member has a value that it cannot have.
+    #[error("{field} {why}")]
+    Invalid {
+        /// The member, with dots.
+        field: &'static str,
+        /// What is wrong.
+        why: String,
+        /// What to do.
+        fix: String,
+    },
+    /// A member asks for less protection than the runtime's settings.
+    #[error("{field} would loosen what the runtime's settings protect")]
+    Loosens {
+        /// The member, with dots.
+        field: &'static str,
+    },
+    /// A member asks for a protection that this version does not have.
+    #[error("this version does not enforce {field}, so it does not start with it")]
+    NotEnforced {
+        /// The member, with dots.
+        field: &'static str,
+        /// The variable that sets it.
+        variable: &'static str,
+    },
+    /// The provider is not configured.
+    #[error(transparent)]
+    UnknownProvider(#[from] crate::provider::UnknownProvider),
+}
+
+/// Judges a request by the runtime's settings.
+///
+/// # Errors
+/// See [`Unacceptable`].
+pub fn judge(
+    request: StartSession,
+    settings: &RuntimeSettings,
+    providers: &Providers,
+) -> Result<Accepted, Unacceptable> {
+    check_prd(&request)?;
+    check_project(&request.project)?;
+    let branch_protection = tightened(&request.tighten, settings.branch_protection)?;
+    let iterations_max = iterations_max(&request, settings.sessions.iterations_max)?;
+    let provider = providers.find(request.provider.as_deref())?.clone();
+    Ok(Accepted {
+        prd_name: request.prd.name,
+        prd_text: request.prd.text,
+        project: request.project,
+        provider,
+        iterations_max,
+        branch_protection,
+    })
+}
+
+fn check_prd(request: &StartSession) -> Result<(), Unacceptable> {
+    let name = &request.prd.name;
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        let why = format!("must have 1 to {NAME_BYTES_MAX} bytes");
+        return invalid("prd.name", why, "send the file's name without its folder");
+    }
+    if name.contains('/') || name.chars().any(char::is_control) {
+        let why = "holds a slash or a control character";
+        return invalid("prd.name", why, "send the file's name without its folder");
+    }
+    let text = &request.prd.text;
+    if text.trim().is_empty() {
+        let why = "is empty";
+        return invalid("prd.text", why, "describe what is to be done");
+    }
+    if text.len() > PRD_BYTES_MAX {
+        let why = format!("is longer than {PRD_BYTES_MAX} bytes");
+        return invalid(
+            "prd.text",
+            why,
+            "shorten it, or put details into the project",
+        );
+    }
+    if text.contains('\0') {
+        let why = "holds a NUL character";
+        return invalid("prd.text", why, "send plain text");
+    }
+    Ok(())
+}
+
+fn check_project(project: &str) -> Result<(), Unacceptable> {
+    if !project.starts_with('/') {
+        let fix = "send the absolute path of a git repository";
+        return invalid("project", "is not an absolute path", fix);
+    }
+    if project.contains('\0') || project.len() > PATH_BYTES_MAX {
+        let why = format!("holds a NUL character or is longer than {PATH_BYTES_MAX} bytes");
+        return invalid("project", why, "send the path of a git repository");
+    }
+    Ok(())
+}
+
+fn iterations_max(request: &StartSession, most: u32) -> Result<u32, Unacceptable> {
+    match request.iterations_max {
+        None => Ok(most),
+        Some(0) => invalid("iterations_max", "is 0", "ask for at least 1"),
+        Some(asked) if asked > most => {
+            let why = format!("is {asked}, more than the runtime's {most}");
+            let fix = "ask for fewer, or let the operator raise sessions.iterations_max";
+            invalid("iterations_max", why, fix)
+        }
+        Some(asked) => Ok(asked),
+    }
+}
+
+/// Returns whether branches are protected after the caller's tightening.
+fn tightened(asked: &Tightening, protected: bool) -> Result<bool, Unacceptable> {
+    let unbuilt = [
+        (
+            asked.sandbox == Some(true),
+            "tighten.sandbox",
+            "LOKI_SANDBOX_MODE",
+        ),
+        (
+            asked.staged_autonomy == Some(true),
+            "tighten.staged_autonomy",
+            "LOKI_STAGED_AUTONOMY",
+        ),
+        (
+            asked
+                .autonomy_mode
+                .is_some_and(|mode| mode != AutonomyMode::Perpetual),
+            "tighten.autonomy_mode",
+            "LOKI_AUTONOMY_MODE",
+        ),
+        (
+            asked.allowed_paths.is_some(),
+            "tighten.allowed_paths",
+            "LOKI_ALLOWED_PATHS",
+        ),
+        (
+            asked.blocked_commands.is_some(),
+            "tighten.blocked_commands",
+            "LOKI_BLOCKED_COMMANDS",
+        ),
+    ];
+    for (is_asked, field, variable) in unbuilt {
+        if is_asked {
+            return Err(Unacceptable::NotEnforced { field, variable });
+        }
+    }
+    match (asked.branch_protection, protected) {
+        (Some(false), true) => Err(Unacceptable::Loosens {
+            field: "tighten.branch_protection",
+        }),
+        (Some(true), _) | (None, true) => Ok(true),
+        (Some(false) | None, false) => Ok(false),
+    }
+}
+
+fn invalid<T>(field: &'static str, why: impl Into<String>, fix: &str) -> Result<T, Unacceptable> {
+    Err(Unacceptable::Invalid {
+        field,
+        why: why.into(),
+        fix: fix.to_owned(),
+    })
+}
+
+/// Longest accepted path in bytes (`PATH_MAX` of Linux, `include/uapi/linux/limits.h`).
+const PATH_BYTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+use std::collections::BTreeMap;
+
+use config::contract::session::{AutonomyMode, PRD_BYTES_MAX, Prd, StartSession, Tightening};
+use config::load::Sources;
+use config::runtime::RuntimeSettings;
+
+use super::{Accepted, Unacceptable, judge};
+use crate::provider::Providers;
+
+const SETTINGS: &str = r#"
+    provider = "scripted"
+    [providers.scripted]
+    command = ["sh", "-c", "true"]
+    [sessions]
+    iterations_max = 5
+"#;
+
+fn settings(more: &str) -> RuntimeSettings {
+    let sources = Sources {
+        file: Some(("runtime.toml".into(), format!("{SETTINGS}\n{more}"))),
+        environment: [("HOME".to_owned(), "/home/somebody".to_owned())].into(),
+        ..Sources::default()
+    };
+    RuntimeSettings::load(sources).expect("settings").settings
+}
+
+fn request() -> StartSession {
+    StartSession {
+        prd: Prd {
+            name: "my-app.md".to_owned(),
+            text: "Do it.".to_owned(),
+        },
+        project: "/projects/my-app".to_owned(),
+        provider: None,
+        iterations_max: None,
+        tighten: Tightening::default(),
+    }
+}
+
+fn judged(more: &str, change: impl FnOnce(&mut StartSession)) -> Result<Accepted, Unacceptable> {
+    let settings = settings(more);
+    let providers = Providers::new(&settings, &BTreeMap::new());
+    let mut request = request();
+    change(&mut request);
+    judge(request, &settings, &providers)
+}
+
+#[test]
+fn impossible_values_are_refused_by_name() {
+    let check = |expected: &str, change: &dyn Fn(&mut StartSession)| match judged("", change) {
+        Err(Unacceptable::Invalid { field, fix, .. }) => {
+            assert_eq!(field, expected);
+            assert!(!fix.is_empty());
+        }
+        other => panic!("{expected}: {other:?}"),
+    };
+    check("prd.name", &|request| request.prd.name.clear());
+    check("prd.name", &|request| {
+        request.prd.name = "a/b.md".to_owned();
+    });
+    check("prd.name", &|request| request.prd.name = "a\nb".to_owned());
+    check("prd.name", &|request| request.prd.name = "x".repeat(201));
+    check("prd.text", &|request| request.prd.text = " \n\t".to_owned());
+    check("prd.text", &|request| request.prd.text = "a\0b".to_owned());
+    check("prd.text", &|request| {
+        request.prd.text = "x".repeat(PRD_BYTES_MAX + 1);
+    });
+    check("project", &|request| request.project = "my-app".to_owned());
+    check("project", &|request| {
+        request.project = "~/my-app".to_owned();
+    });
+    check("project", &|request| request.project = "/a\0b".to_owned());
+    check("project", &|request| {
+        request.project = format!("/{}", "a".repeat(4096));
+    });
+    check("iterations_max", &|request| {
+        request.iterations_max = Some(0);
+    });
+    check("iterations_max", &|request| {
+        request.iterations_max = Some(6);
+    });
+}
+
+#[test]
+fn an_unknown_provider_is_refused_with_the_way_to_configure_it() {
+    let Err(Unacceptable::UnknownProvider(unknown)) =
+        judged("", |request| request.provider = Some("claude".to_owned()))
+    else {
+        panic!("accepted");
+    };
+    assert_eq!(unknown.configured, ["scripted"]);
+    assert!(unknown.fix().contains("[providers.claude]"));
+}
+
+#[test]
+fn protections_that_are_not_built_are_refused_instead_of_pretended() {
+    let check = |expected: &str, tighten: Tightening| {
+        let Err(Unacceptable::NotEnforced { field, .. }) =
+            judged("", |request| request.tighten = tighten)
+        else {
+            panic!("{expected} was accepted");
+        };
+        assert_eq!(field, expected);
+    };
+    let none = Tightening::default;
+    check(
+        "tighten.sandbox",
+        Tightening {
+            sandbox: Some(true),
+            ..none()
+        },
+    );
+    check(
+        "tighten.staged_autonomy",
+        Tightening {
+            staged_autonomy: Some(true),
+            ..none()
+        },
+    );
+    for mode in [AutonomyMode::Checkpoint, AutonomyMode::Supervised] {
+        check(
+            "tighten.autonomy_mode",
+            Tightening {
+                autonomy_mode: Some(mode),
+                ..none()
+            },
+        );
+    }
+    for list in [vec![], vec!["/app/src".to_owned()]] {
+        check(
+            "tighten.allowed_paths",
+            Tightening {
+                allowed_paths: Some(list.clone()),
+                ..none()
+            },
+        );
+        check(
+            "tighten.blocked_commands",
+            Tightening {
+                blocked_commands: Some(list),
+                ..none()
+            },
+        );
+    }
+}
+
+#[test]
+fn branch_protection_can_be_tightened_but_not_loosened() {
+    let protected = "[branch]\nprotection = true";
+    let check = |more: &str, asked: Option<bool>, expected: Result<bool, Unacceptable>| {
+        let found = judged(more, |request| request.tighten.branch_protection = asked)
+            .map(|accepted| accepted.branch_protection);
+        assert_eq!(found, expected, "{more:?} {asked:?}");
+    };
+    let loosens = Unacceptable::Loosens {
+        field: "tighten.branch_protection",
+    };
+    check(protected, Some(false), Err(loosens));
+    check(protected, None, Ok(true));
+    check(protected, Some(true), Ok(true));
+    check("", None, Ok(false));
+    check("", Some(false), Ok(false));
+    check("", Some(true), Ok(true));
+}
+
+#[test]
+fn a_plain_request_gets_the_runtime_s_settings() {
+    let accepted = judged("", |request| {
+        request.tighten.sandbox = Some(false);
+        request.tighten.autonomy_mode = Some(AutonomyMode::Perpetual);
+    })
+    .expect("accepted");
+    assert_eq!(accepted.provider.name(), "scripted");
+    assert_eq!(accepted.iterations_max, 5);
+    assert_eq!(accepted.prd_text, "Do it.");
+    let fewer = judged("", |request| request.iterations_max = Some(2)).expect("accepted");
+    assert_eq!(fewer.iterations_max, 2);
+}

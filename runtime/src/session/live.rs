@@ -1,0 +1,251 @@
+//! One live session: what it was asked, where it stands, and who wants it to stop.
+//!
+//! Invariant: only the session's own task records; what is seen in memory is stored already.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use config::contract::id::{RequestId, SessionId};
+use config::contract::session::{SessionState, SessionView};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::Ending;
+use super::state::{IllegalMove, Move};
+use super::stop;
+use crate::clock;
+use crate::project::Project;
+use crate::provider::Command;
+use crate::store::{NewEvent, Store, StoreError};
+
+/// What a session was asked to do.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// The PRD's text.
+    pub prd_text: String,
+    /// The program that works.
+    pub provider: Command,
+    /// Where it works.
+    pub project: Project,
+    /// Whether the work stays on the session's branch.
+    pub branch_protection: bool,
+    /// The request that started it.
+    pub request_id: RequestId,
+}
+
+/// Why something could not be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The session cannot move there.
+    #[error(transparent)]
+    Illegal(#[from] IllegalMove),
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A live session.
+#[derive(Debug)]
+pub struct Live {
+    id: SessionId,
+    assignment: Assignment,
+    store: Store,
+    view: watch::Sender<Arc<SessionView>>,
+    stop: watch::Sender<Option<stop::Request>>,
+    left: watch::Sender<bool>,
+    at_work: AtomicBool,
+    created: Instant,
+}
+
+impl Live {
+    /// Builds a session that was just stored.
+    #[must_use]
+    pub fn new(store: Store, view: SessionView, assignment: Assignment) -> Self {
+        Self {
+            id: view.id.clone(),
+            assignment,
+            store,
+            view: watch::Sender::new(Arc::new(view)),
+            stop: watch::Sender::new(None),
+            left: watch::Sender::new(false),
+            at_work: AtomicBool::new(false),
+            created: Instant::now(),
+        }
+    }
+
+    /// Returns its id.
+    #[must_use]
+    pub const fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// Returns what it was asked to do.
+    #[must_use]
+    pub const fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    /// Returns what callers see of it.
+    #[must_use]
+    pub fn view(&self) -> Arc<SessionView> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// Returns the time since it was created.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.created.elapsed()
+    }
+
+    /// Returns whether an agent's program runs for it.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        self.at_work.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether an agent's program runs for it.
+    pub(super) fn set_at_work(&self, at_work: bool) {
+        self.at_work.store(at_work, Ordering::Relaxed);
+    }
+
+    /// Returns the store, for what is not part of the view.
+    pub(super) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Moves the session and records what happened, in one step.
+    ///
+    /// # Errors
+    /// When the move is illegal or cannot be stored; then nothing has changed.
+    pub async fn move_to(
+        &self,
+        state: SessionState,
+        change: impl FnOnce(&mut SessionView),
+    ) -> Result<(), RecordError> {
+        let old = self.view();
+        let step = Move::new(old.state, state)?;
+        let mut view = SessionView::clone(&old);
+        view.state = state;
+        change(&mut view);
+        let mut data = json!({ "from": old.state, "to": state });
+        if let Some(reason) = &view.reason {
+            data["reason"] = json!(reason);
+        }
+        if view.iteration > 0 {
+            data["iteration"] = json!(view.iteration);
+        }
+        self.record(step, view, vec![NewEvent::new("state", data)])
+            .await
+    }
+
+    /// Records a change of the view that is no move, with what happened.
+    ///
+    /// # Errors
+    /// When the session has ended, or it cannot be stored.
+    pub async fn update(
+        &self,
+        events: Vec<NewEvent>,
+        change: impl FnOnce(&mut SessionView),
+    ) -> Result<(), RecordError> {
+        let old = self.view();
+        let step = Move::stay(old.state)?;
+        let mut view = SessionView::clone(&old);
+        change(&mut view);
+        self.record(step, view, events).await
+    }
+
+    /// Records what happened.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn happened(&self, events: Vec<NewEvent>) -> Result<(), RecordError> {
+        if !events.is_empty() {
+            self.store.append(&self.id, events, clock::now()).await?;
+        }
+        Ok(())
+    }
+
+    async fn record(
+        &self,
+        step: Move,
+        view: SessionView,
+        events: Vec<NewEvent>,
+    ) -> Result<(), RecordError> {
+        self.store.record(step, &view, events, clock::now()).await?;
+        self.view.send_replace(Arc::new(view));
+        Ok(())
+    }
+
+    /// Records the end; tries again for a while, because nothing runs any more and the record is owed.
+    pub(super) async fn end(&self, ending: Ending) {
+        for attempt in 1..=END_ATTEMPTS_MAX {
+            let recorded = self
+                .move_to(ending.state, |view| {
+                    view.reason.clone_from(&ending.reason);
+                    view.ended_at = Some(clock::written(clock::now()));
+                })
+                .await;
+            match recorded {
+                Ok(()) => {
+                    let reason = ending.reason.as_deref();
+                    tracing::info!(session = %self.id, state = %ending.state, reason, "session ended");
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(session = %self.id, %error, attempt, "session end not recorded");
+                    tokio::time::sleep(END_PAUSE * attempt).await;
+                }
+            }
+        }
+    }
+
+    /// Asks the session to stop; the first request counts.
+    pub fn ask_to_stop(&self, request: stop::Request) {
+        self.stop.send_if_modified(|asked| {
+            let is_first = asked.is_none();
+            if is_first {
+                *asked = Some(request);
+            }
+            is_first
+        });
+    }
+
+    /// Waits until somebody asks it to stop.
+    pub async fn stop_asked(&self) -> stop::Request {
+        let mut asked = self.stop.subscribe();
+        loop {
+            if let Some(request) = asked.borrow_and_update().clone() {
+                return request;
+            }
+            if asked.changed().await.is_err() {
+                // The sender lives in `self`; without it there is nobody left to ask.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Returns the request to stop, if there is one.
+    #[must_use]
+    pub fn stop_request(&self) -> Option<stop::Request> {
+        self.stop.borrow().clone()
+    }
+
+    /// Says that the session's task is over.
+    pub(super) fn leave(&self) {
+        self.left.send_replace(true);
+    }
+
+    /// Waits until the session's task is over.
+    pub(super) async fn left(&self) {
+        let mut left = self.left.subscribe();
+        while !*left.borrow_and_update() {
+            if left.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+const END_ATTEMPTS_MAX: u32 = 4;
+const END_PAUSE: Duration = Duration::from_millis(250);

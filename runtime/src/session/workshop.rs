@@ -1,0 +1,183 @@
+//! Where one session's work is done: its folder, its clone, its agent audit.
+//!
+//! Invariant: whatever goes wrong in between, the work done so far is handed over at the end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use config::contract::session::{HandOff, SessionState};
+use serde_json::json;
+use tokio::task::JoinError;
+
+use super::Ending;
+use super::live::{Live, RecordError};
+use super::trail::{RUNTIME, Trail};
+use crate::agent_audit::AgentAuditError;
+use crate::branch::{BranchError, Protection, Workspace};
+use crate::clock;
+use crate::folder::{FolderError, SessionFolder};
+use crate::sandbox::{Sandbox, SandboxError};
+use crate::store::{NewEvent, StoreError};
+
+/// Why the work on a session could not go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WorkError {
+    /// Its folder cannot be made.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Its agent audit cannot be kept; without it nothing goes on.
+    #[error(transparent)]
+    Audit(#[from] AgentAuditError),
+    /// Its repository is not usable.
+    #[error(transparent)]
+    Branch(#[from] BranchError),
+    /// A program cannot be started or ended.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// What happened cannot be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A file of the session cannot be written.
+    #[error("cannot write {path}: {source}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A task of the runtime was lost.
+    #[error("a task of the runtime was lost: {0}")]
+    Lost(#[from] JoinError),
+}
+
+impl From<StoreError> for WorkError {
+    fn from(error: StoreError) -> Self {
+        Self::Record(RecordError::Store(error))
+    }
+}
+
+/// The open workshop of one session.
+#[derive(Debug)]
+pub(super) struct Workshop<'work> {
+    pub(super) live: &'work Live,
+    pub(super) sandbox: &'work Sandbox,
+    pub(super) folder: &'work SessionFolder,
+    pub(super) trail: &'work Trail,
+    pub(super) workspace: Workspace,
+}
+
+impl<'work> Workshop<'work> {
+    /// Makes the clone; nothing if the session is asked to stop meanwhile.
+    pub(super) async fn open(
+        live: &'work Live,
+        sandbox: &'work Sandbox,
+        folder: &'work SessionFolder,
+        trail: &'work Trail,
+    ) -> Result<Option<Self>, WorkError> {
+        let project = &live.assignment().project;
+        let workspace = tokio::select! {
+            workspace = Workspace::prepare(sandbox, folder, project, clock::now()) => workspace?,
+            _ = live.stop_asked() => return Ok(None),
+        };
+        let mut events = vec![NewEvent::new(
+            "note",
+            json!({
+                "text": "the project was cloned",
+                "branch": workspace.branch(),
+                "base": workspace.base(),
+            }),
+        )];
+        for note in workspace.notes() {
+            events.push(NewEvent::new("note", json!({ "text": note })));
+        }
+        live.update(events, |view| {
+            workspace.branch().clone_into(&mut view.branch);
+        })
+        .await?;
+        Ok(Some(Self {
+            live,
+            sandbox,
+            folder,
+            trail,
+            workspace,
+        }))
+    }
+
+    /// Commits what the agent left and returns the number of files that changed.
+    pub(super) async fn checkpoint(&mut self, iteration: u32) -> Result<u32, WorkError> {
+        let message = format!("{}: iteration {iteration}", self.live.view().prd);
+        let Some(checkpoint) = self.workspace.checkpoint(&message).await? else {
+            return Ok(0);
+        };
+        let details = json!({
+            "message": message,
+            "files_changed": checkpoint.files_changed,
+            "commit": checkpoint.commit,
+        });
+        let agent = self.live.assignment().provider.name();
+        self.trail
+            .tell(self.live, "git_commit", agent, details.clone())
+            .await?;
+        let mut events = vec![NewEvent::new("commit", details)];
+        if let Some(note) = checkpoint.note {
+            events.push(NewEvent::new("note", json!({ "text": note })));
+        }
+        self.live.happened(events).await?;
+        Ok(checkpoint.files_changed)
+    }
+
+    /// Hands the work over; only what is done may move the project's own branch.
+    pub(super) async fn hand_over(&self, ending: Ending) -> Ending {
+        let is_done = ending.state == SessionState::Completed;
+        let protection = if is_done && !self.live.assignment().branch_protection {
+            Protection::Off
+        } else {
+            Protection::On
+        };
+        match self.try_hand_over(protection).await {
+            Ok(()) => ending,
+            Err(error) => ending.not_handed_over(&error, &self.folder.repository()),
+        }
+    }
+
+    async fn try_hand_over(&self, protection: Protection) -> Result<(), WorkError> {
+        let hand_off = self.workspace.hand_over(protection).await?;
+        self.trail
+            .tell(self.live, "hand_over", RUNTIME, told(&hand_off))
+            .await?;
+        let event = NewEvent::new("hand_off", json!(hand_off));
+        self.live
+            .update(vec![event], |view| view.hand_off = Some(hand_off))
+            .await?;
+        Ok(())
+    }
+}
+
+impl Ending {
+    /// Adds that the work could not be handed over; then nothing is done.
+    fn not_handed_over(self, error: &WorkError, repository: &Path) -> Self {
+        let state = if self.state == SessionState::Completed {
+            SessionState::Failed
+        } else {
+            self.state
+        };
+        let repository = repository.display();
+        Self {
+            state,
+            ..self.but(&format!(
+                "the work could not be handed over: {error}; what was committed is in {repository}"
+            ))
+        }
+    }
+}
+
+/// Returns what the agent audit holds of a hand-over.
+pub(super) fn told(hand_off: &HandOff) -> serde_json::Value {
+    json!({
+        "branch": hand_off.branch,
+        "place": hand_off.place,
+        "commit": hand_off.commit,
+        "commits": hand_off.commits,
+        "files_changed": hand_off.files_changed,
+    })
+}
