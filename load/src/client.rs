@@ -62,7 +62,10 @@ impl Client {
             request = request.header(AUTHORIZATION, authorization);
         }
         self.sender.ready().await?;
-        let answer = self.sender.send_request(request.body(Empty::new())?).await?;
+        let answer = self
+            .sender
+            .send_request(request.body(Empty::new())?)
+            .await?;
         let status = answer.status().as_u16();
         let mut body = answer.into_body();
         while let Some(frame) = body.frame().await {

@@ -67,9 +67,17 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match measure(&arguments) {
         Ok(report) => {
-            let text = if arguments.json { report.json() } else { report.table() };
+            let text = if arguments.json {
+                report.json()
+            } else {
+                report.table()
+            };
             println!("{text}");
-            if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if report.is_clean() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(error) => {
             eprintln!("loki-load: {error:#}");

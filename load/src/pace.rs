@@ -18,13 +18,15 @@ pub(crate) struct Pace {
 impl Pace {
     /// Spreads `rate` over `connections`, of which this is number `position`.
     pub(crate) fn new(rate: Option<u32>, connections: u16, position: u16, start: Instant) -> Self {
-        let interval = rate.map(|rate| {
-            Duration::from_secs_f64(f64::from(connections) / f64::from(rate))
-        });
+        let interval =
+            rate.map(|rate| Duration::from_secs_f64(f64::from(connections) / f64::from(rate)));
         let offset = interval.map_or(Duration::ZERO, |interval| {
             interval.mul_f64(f64::from(position) / f64::from(connections))
         });
-        Self { interval, next: start + offset }
+        Self {
+            interval,
+            next: start + offset,
+        }
     }
 
     /// Waits until the next request is due, and returns when that was.

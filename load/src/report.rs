@@ -81,7 +81,9 @@ impl Report {
     pub(crate) fn table(&self) -> String {
         let shape = self.shape();
         let milliseconds = |us: u64| f64::from(u32::try_from(us).unwrap_or(u32::MAX)) / 1_000.0;
-        let rate = shape.rate.map_or("as fast as answered".to_owned(), |rate| format!("{rate}/s"));
+        let rate = shape
+            .rate
+            .map_or("as fast as answered".to_owned(), |rate| format!("{rate}/s"));
         format!(
             "connections    {}\nrate           {rate}\nseconds        {:.1}\nrequests       {}\n\
              per second     {:.0}\nother statuses {}\nerrors         {}\n\
@@ -101,7 +103,10 @@ impl Report {
         )
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a count of requests is below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a count of requests is below 2^52"
+    )]
     fn shape(&self) -> Shape {
         let seconds = self.elapsed.as_secs_f64();
         let requests = self.latencies.len();

@@ -46,7 +46,12 @@ pub(crate) async fn run(target: &Target, plan: &Plan) -> anyhow::Result<Report> 
     let mut connections = JoinSet::new();
     for position in 0..plan.connections {
         let pace = Pace::new(plan.rate, plan.connections, position, start);
-        connections.spawn(connection(target.clone(), *plan, pace, start + plan.duration));
+        connections.spawn(connection(
+            target.clone(),
+            *plan,
+            pace,
+            start + plan.duration,
+        ));
     }
     let mut report = Report::new(plan)?;
     while let Some(seen) = connections.join_next().await {

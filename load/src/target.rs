@@ -41,15 +41,22 @@ impl Target {
         ca: Option<&Path>,
         owned: bool,
     ) -> anyhow::Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("{url:?} is not an address"))?;
+        let uri: Uri = url
+            .parse()
+            .with_context(|| format!("{url:?} is not an address"))?;
         let authority = uri.authority().context("the address names no host")?;
         let secure = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
             Some(_) | None => bail!("the address must begin with http:// or https://"),
         };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
+        let port = authority
+            .port_u16()
+            .unwrap_or(if secure { 443 } else { 80 });
         let address = (host, port)
             .to_socket_addrs()
             .with_context(|| format!("cannot find {host}"))?
@@ -68,7 +75,10 @@ impl Target {
         Ok(Self {
             address,
             authority: authority.to_string(),
-            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            path: uri
+                .path_and_query()
+                .map_or("/", |path| path.as_str())
+                .to_owned(),
             tls,
             authorization: token_file.map(authorization).transpose()?,
         })
@@ -120,10 +130,15 @@ impl ServerCertVerifier for Pinned {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let shown = std::iter::once(end_entity).chain(intermediates);
-        if shown.take(1).any(|shown| self.pinned.iter().any(|pinned| pinned == shown)) {
+        if shown
+            .take(1)
+            .any(|shown| self.pinned.iter().any(|pinned| pinned == shown))
+        {
             Ok(ServerCertVerified::assertion())
         } else {
-            Err(rustls::Error::General("the target shows another certificate".to_owned()))
+            Err(rustls::Error::General(
+                "the target shows another certificate".to_owned(),
+            ))
         }
     }
 
@@ -148,7 +163,9 @@ impl ServerCertVerifier for Pinned {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 

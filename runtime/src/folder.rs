@@ -114,6 +114,11 @@ impl SessionFolder {
         self.directory.join("bundle")
     }
 
+    /// Returns the file of a pack on its way into the repository.
+    pub(crate) fn pack(&self) -> PathBuf {
+        self.directory.join("work.pack")
+    }
+
     /// Returns the folder in which the names of branches are reserved, for all sessions.
     pub(crate) fn reservations(&self) -> PathBuf {
         self.directory.join("../../branches")

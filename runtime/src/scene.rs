@@ -168,6 +168,28 @@ impl Scene {
         git_in(&self.project_path(), arguments)
     }
 
+    /// Lists every file outside `.git` with its content or target.
+    fn files(&self) -> String {
+        let mut lines = Vec::new();
+        let mut folders = vec![self.project_path()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let found = path.symlink_metadata().unwrap();
+                if found.is_dir() && !path.ends_with(".git") && !path.ends_with(".loki") {
+                    folders.push(path);
+                } else if found.is_symlink() {
+                    lines.push(format!("{path:?} -> {:?}", fs::read_link(&path).unwrap()));
+                } else if found.is_file() {
+                    let mode = found.permissions().mode();
+                    lines.push(format!("{path:?} {mode:o} {:?}", fs::read(&path).unwrap()));
+                }
+            }
+        }
+        lines.sort();
+        lines.join("\n")
+    }
+
     /// Lists the references but those of sessions.
     fn other_references(&self) -> String {
         let references = self.git(&["for-each-ref"]);
@@ -187,7 +209,7 @@ impl Scene {
             ("HEAD", read(".git/HEAD")),
             ("index", read(".git/index")),
             ("config", read(".git/config")),
-            ("files", self.git(&["status", "--porcelain", "--ignored"])),
+            ("files", self.files()),
             ("references", self.other_references()),
         ])
     }

@@ -55,6 +55,25 @@ fn a_bad_value_is_refused_by_its_variable() {
 }
 
 #[test]
+fn the_offline_part_is_read_although_other_settings_have_mistakes() {
+    let (home, audit_enabled) = super::offline(sources(&[
+        ("LOKI_DATA_DIR", "/srv/loki"),
+        ("LOKI_AUDIT_DISABLED", "true"),
+        ("LOKI_TLS_CERT", "cert.pem"),
+        ("LOKI_OIDC_ISSUER", "https://issuer.example"),
+    ]))
+    .expect("these two are in order");
+    assert_eq!(home.directory(), PathBuf::from("/srv/loki"));
+    assert!(!audit_enabled);
+    for (name, value) in [("LOKI_DATA_DIR", "relative"), ("LOKI_AUDIT_DISABLED", "2")] {
+        assert!(
+            super::offline(sources(&[(name, value)])).is_err(),
+            "{name}={value}"
+        );
+    }
+}
+
+#[test]
 fn an_open_door_is_refused() {
     let tls = [("LOKI_TLS_CERT", "c.pem"), ("LOKI_TLS_KEY", "k.pem")];
     let auth = ("LOKI_ENTERPRISE_AUTH", "true");

@@ -98,10 +98,13 @@ impl Client {
             ))
             .fix("use https, or unset the token"));
         }
-        let builder = match &reach.ca {
-            Some(file) => builder().tls_backend_preconfigured(pin::to_file(file)?),
-            None => builder(),
-        };
+        let mut builder = builder();
+        if address::is_loopback(url) {
+            builder = builder.no_proxy();
+        }
+        if let Some(file) = &reach.ca {
+            builder = builder.tls_backend_preconfigured(pin::to_file(file)?);
+        }
         Ok(Self {
             http: build(builder)?,
             base: url.as_str().trim_end_matches('/').to_owned(),
@@ -161,7 +164,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let mut why = String::new();
+        let mut why = error.to_string();
         let mut source = std::error::Error::source(error);
         while let Some(inner) = source {
             why = inner.to_string();
@@ -170,11 +173,13 @@ impl Client {
         if error.is_timeout() {
             why = format!("no answer within {} s", ANSWER_TIMEOUT.as_secs());
         }
-        Failure::new(
-            Exit::Unreachable,
-            format!("cannot reach the gateway at {}: {why}", self.base),
-        )
-        .fix("loki dashboard status shows what runs here; loki dashboard start starts it")
+        let fix = if why.contains("certificate") {
+            "if the gateway is the right one, trust its certificate: --ca FILE"
+        } else {
+            "loki dashboard status shows what runs here; loki dashboard start starts it"
+        };
+        let what = format!("cannot reach the gateway at {}: {why}", self.base);
+        Failure::new(Exit::Unreachable, what).fix(fix)
     }
 }
 
@@ -194,3 +199,6 @@ fn build(builder: ClientBuilder) -> Result<Http, Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("cannot prepare the connection: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -51,6 +52,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Opens a child that nobody has waited for yet, so that its number is still its own; it may
+    /// have ended already.
+    pub(crate) fn of_child(child: &Child) -> io::Result<Self> {
+        let identity = Identity::of(child.id()).ok_or(io::ErrorKind::NotFound)?;
+        let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::NotFound)?;
+        let handle = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self { identity, handle })
+    }
+
     /// Opens a process; none if it has ended, also if another has its number by now.
     pub(crate) fn open(identity: &Identity) -> Option<Self> {
         let pid = Pid::from_raw(i32::try_from(identity.pid).ok()?)?;
@@ -61,6 +71,11 @@ impl Process {
         };
         let same = Identity::of(identity.pid).as_ref() == Some(identity);
         (same && !process.has_ended()).then_some(process)
+    }
+
+    /// Returns what tells the process from all others.
+    pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Returns the process's number.

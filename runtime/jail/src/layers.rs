@@ -16,7 +16,9 @@ pub struct Layers {
     pub no_capabilities: bool,
     /// The kernel's Landlock version as far as we know it; 0 where there is none.
     pub landlock_abi: u32,
-    /// Files and folders outside the policy can be neither read nor changed.
+    /// The content of files and folders outside the policy can be neither read nor changed: nothing is
+    /// opened, listed, made, removed, moved or truncated. Modes, owners, times and extended attributes
+    /// are guarded by ordinary ownership alone.
     pub file_system: Layer,
     /// TCP connections reach the policy's ports alone.
     pub network_tcp: Layer,

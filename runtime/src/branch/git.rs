@@ -45,6 +45,7 @@ pub(super) struct Call {
     work_tree: Option<PathBuf>,
     read: Vec<PathBuf>,
     write: Vec<PathBuf>,
+    input: Option<PathBuf>,
     settings: Vec<(String, String)>,
     arguments: Vec<OsString>,
 }
@@ -80,6 +81,7 @@ impl Call {
             repository: repository.clone(),
             work_tree: None,
             write: Vec::new(),
+            input: None,
             settings: Vec::new(),
             arguments: Vec::new(),
         }
@@ -102,6 +104,12 @@ impl Call {
     /// Lets the call write a place.
     pub(super) fn write(mut self, path: impl Into<PathBuf>) -> Self {
         self.write.push(path.into());
+        self
+    }
+
+    /// Names the file that git reads as standard input.
+    pub(super) fn input(mut self, path: impl Into<PathBuf>) -> Self {
+        self.input = Some(path.into());
         self
     }
 
@@ -262,7 +270,7 @@ impl Git {
             read,
             write: call.write,
             environment,
-            input: None,
+            input: call.input,
             connect_ports: Vec::new(),
             umask: self.umask,
         };

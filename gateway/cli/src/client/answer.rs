@@ -61,7 +61,7 @@ fn failure(status: u16, body: &[u8], credential: Option<&Credential>) -> Failure
     let problem: Option<Problem> = serde_json::from_slice(body).ok();
     let Some(problem) = problem else {
         return Failure::new(
-            exit(status, false),
+            exit(status, "", false),
             format!("the gateway answered {status}"),
         )
         .fix("check that the address is that of a Loki gateway");
@@ -81,7 +81,7 @@ fn failure(status: u16, body: &[u8], credential: Option<&Credential>) -> Failure
     if let Some(request_id) = &problem.request_id {
         what.push_str(&format!(" [{}]", output::visible(request_id)));
     }
-    let failure = Failure::new(exit(status, several), what);
+    let failure = Failure::new(exit(status, &problem.kind, several), what);
     match (status, &problem.fix, credential) {
         (401, _, Some(credential)) => failure.fix(format!(
             "the token of {} is not accepted: make another with loki enterprise token generate",
@@ -96,11 +96,13 @@ fn failure(status: u16, body: &[u8], credential: Option<&Credential>) -> Failure
     }
 }
 
-fn exit(status: u16, several: bool) -> Exit {
+fn exit(status: u16, kind: &str, several: bool) -> Exit {
+    let reason = kind.rsplit(':').next().unwrap_or(kind);
     match status {
         409 if several => Exit::Usage,
         401 | 403 | 409 | 429 => Exit::Refused,
         502 | 504 => Exit::Unreachable,
+        503 if matches!(reason, "runtime_away" | "draining") => Exit::Unreachable,
         _ => Exit::Failed,
     }
 }
@@ -111,20 +113,23 @@ mod tests {
 
     #[test]
     fn a_status_has_its_exit_code() {
-        let check = |status: u16, several: bool, expected: Exit| {
-            assert_eq!(exit(status, several), expected, "{status}");
+        let check = |status: u16, reason: &str, several: bool, expected: Exit| {
+            let kind = format!("urn:loki:problem:{reason}");
+            assert_eq!(exit(status, &kind, several), expected, "{status} {reason}");
         };
-        check(401, false, Exit::Refused);
-        check(403, false, Exit::Refused);
-        check(409, false, Exit::Refused);
-        check(409, true, Exit::Usage);
-        check(429, false, Exit::Refused);
-        check(502, false, Exit::Unreachable);
-        check(504, false, Exit::Unreachable);
-        check(302, false, Exit::Failed);
-        check(400, false, Exit::Failed);
-        check(404, false, Exit::Failed);
-        check(503, false, Exit::Failed);
+        check(401, "no_credential", false, Exit::Refused);
+        check(403, "too_little_scope", false, Exit::Refused);
+        check(409, "conflict", false, Exit::Refused);
+        check(409, "several_sessions", true, Exit::Usage);
+        check(429, "too_many", false, Exit::Refused);
+        check(502, "runtime_broken", false, Exit::Unreachable);
+        check(503, "runtime_away", false, Exit::Unreachable);
+        check(503, "draining", false, Exit::Unreachable);
+        check(503, "audit_uncertain", false, Exit::Failed);
+        check(504, "runtime_slow", false, Exit::Unreachable);
+        check(302, "", false, Exit::Failed);
+        check(400, "malformed", false, Exit::Failed);
+        check(404, "unknown_path", false, Exit::Failed);
     }
 
     #[test]

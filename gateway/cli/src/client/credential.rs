@@ -34,7 +34,8 @@ impl Credential {
             .transpose()
     }
 
-    fn parse(text: &str, origin: String) -> Result<Self, Failure> {
+    /// Reads a token; what is no token is refused without being shown.
+    pub(super) fn parse(text: &str, origin: String) -> Result<Self, Failure> {
         let text = text.trim();
         let visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         if !visible || (text.starts_with(PREFIX) && RawToken::parse(text).is_err()) {

@@ -138,3 +138,6 @@ fn parse_hex(text: &str) -> Option<[u8; 32]> {
     }
     Some(digest)
 }
+
+#[cfg(test)]
+mod tests;

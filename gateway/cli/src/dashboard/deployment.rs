@@ -10,6 +10,7 @@ use super::program::Program;
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::process::{Identity, Process};
 use crate::{output, private_file};
 
 /// Returns what the running gateway announced; none if none did, or it was killed.
@@ -30,7 +31,9 @@ pub(crate) fn endpoint(home: &Home) -> Result<Option<Endpoint>, Failure> {
 fn lives(pid: u32) -> bool {
     use std::os::unix::fs::MetadataExt;
     let ours = rustix::process::geteuid().as_raw();
-    std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() == ours)
+    let owner = std::fs::metadata(format!("/proc/{pid}")).map(|process| process.uid());
+    owner.is_ok_and(|owner| owner == ours)
+        && Identity::of(pid).is_some_and(|identity| Process::open(&identity).is_some())
 }
 
 /// Returns whether the runtime accepts connections.
@@ -66,9 +69,7 @@ pub(crate) fn warn_of_other_variables(context: &Context, endpoint: &Endpoint) {
 }
 
 /// Returns both processes that this command line started, if they still run.
-pub(super) fn running(
-    home: &Home,
-) -> Result<[(Program, Option<crate::process::Process>); 2], Failure> {
+pub(super) fn running(home: &Home) -> Result<[(Program, Option<Process>); 2], Failure> {
     Ok([
         (Program::Gateway, Program::Gateway.running(home)?),
         (Program::Runtime, Program::Runtime.running(home)?),

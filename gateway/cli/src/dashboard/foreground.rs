@@ -43,7 +43,7 @@ pub(super) fn run(context: &Context, plan: &Plan) -> Result<(), Failure> {
         (Program::Gateway, plan.gateway_arguments.as_slice()),
     ] {
         let begun = program.attach(arguments).and_then(|child| {
-            let process = program.remember(&plan.home, child.id());
+            let process = program.remember(&plan.home, &child);
             follow_child(program, child, sender.clone())?;
             process
         });

@@ -69,15 +69,16 @@ impl Program {
         Ok(Process::open(&identity))
     }
 
-    /// Notes a process that was started.
-    pub(super) fn remember(self, home: &Home, pid: u32) -> Result<Process, Failure> {
-        let ended = || Failure::failed(format!("the {} ended at once", self.name()));
-        let identity = Identity::of(pid).ok_or_else(ended)?;
+    /// Notes a process that was started, for `stop` and `status`.
+    pub(super) fn remember(self, home: &Home, child: &Child) -> Result<Process, Failure> {
+        let process = Process::of_child(child).map_err(|error| {
+            Failure::failed(format!("cannot watch the {}: {error}", self.name()))
+        })?;
         let path = self.note(home);
-        let text = serde_json::to_vec(&identity)
+        let text = serde_json::to_vec(process.identity())
             .map_err(|error| Failure::failed(format!("cannot note a process: {error}")))?;
         private::replace_file(&path, &text).map_err(|error| Failure::io("write", &path, &error))?;
-        Process::open(&identity).ok_or_else(ended)
+        Ok(process)
     }
 
     /// Forgets the process that was noted.

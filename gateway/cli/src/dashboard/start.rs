@@ -211,7 +211,7 @@ impl Started {
     fn begin(program: Program, home: &Home, arguments: &[OsString]) -> Result<Self, Failure> {
         let log_begin = log::length(program, home);
         let child = program.detach(home, arguments)?;
-        let process = program.remember(home, child.id())?;
+        let process = program.remember(home, &child)?;
         Ok(Self {
             program,
             child,

@@ -68,6 +68,7 @@ fn git() -> Finding {
 
 /// Asks the program that narrows agents what this kernel lets it enforce.
 fn kernel() -> Vec<Finding> {
+    const GAP: &str = "nothing yet: no kernel closes this gap, and sessions report it";
     const FIX: &str = "use a kernel with Landlock 4 or later (Linux 6.7); until then sessions \
                        report this layer as missing";
     let program = std::env::current_exe().map(|own| own.with_file_name("loki-jail"));
@@ -82,8 +83,10 @@ fn kernel() -> Vec<Finding> {
         }
         Err(error) => return vec![Finding::failed("kernel layers", error.to_string(), FIX)],
     };
-    let said = output_of(&program, "probe")
-        .and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
+    let said = output_of(&program, "probe").and_then(|text| {
+        serde_json::from_str::<Value>(&text)
+            .map_err(|error| format!("{} said no layers: {error}", program.display()))
+    });
     let Value::Object(layers) = (match said {
         Ok(layers) => layers,
         Err(why) => {
@@ -106,13 +109,17 @@ fn kernel() -> Vec<Finding> {
             let check = format!("kernel: {name}");
             match layer {
                 Value::Bool(true) => Finding::ok(check, "enforced"),
+                Value::Number(number) if number.as_u64() == Some(0) => {
+                    Finding::warning(check, "none", FIX)
+                }
                 Value::Number(number) => Finding::ok(check, number.to_string()),
                 Value::Object(found) => match found.get("state").and_then(Value::as_str) {
                     Some("enforced") => Finding::ok(check, "enforced"),
                     Some(state) => {
                         let why = found.get("reason").or_else(|| found.get("gap"));
                         let why = why.and_then(Value::as_str).unwrap_or("");
-                        Finding::warning(check, format!("{state} {why}"), FIX)
+                        let fix = if state == "partial" { GAP } else { FIX };
+                        Finding::warning(check, format!("{state}: {why}"), fix)
                     }
                     None => Finding::warning(check, layer.to_string(), FIX),
                 },

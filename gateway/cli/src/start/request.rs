@@ -62,18 +62,14 @@ fn read<'a, T: Value>(
 fn prd(directory: &Path, named: Option<&Path>) -> Result<Prd, Failure> {
     let path = match named {
         Some(path) => directory.join(path),
-        None => PLACES
-            .iter()
-            .map(|place| directory.join(place))
-            .find(|path| path.is_file())
-            .ok_or_else(|| {
-                Failure::usage(format!(
-                    "there is no document: neither {} is in {}",
-                    PLACES.join(" nor "),
-                    directory.display()
-                ))
-                .fix("name it: loki start ./prd.md")
-            })?,
+        None => find(directory).ok_or_else(|| {
+            Failure::usage(format!(
+                "there is no document: neither {} is in {} or its repository",
+                PLACES.join(" nor "),
+                directory.display()
+            ))
+            .fix("name it: loki start ./prd.md")
+        })?,
     };
     let wrong = |why: &str| Failure::usage(format!("cannot use {}: {why}", path.display()));
     let file = File::open(&path).map_err(|error| wrong(&error.to_string()))?;
@@ -96,6 +92,16 @@ fn prd(directory: &Path, named: Option<&Path>) -> Result<Prd, Failure> {
         name: name.to_owned(),
         text,
     })
+}
+
+/// Looks for the document in the folder, then in the repository around it.
+fn find(directory: &Path) -> Option<PathBuf> {
+    let repository = repository(directory);
+    [Some(directory), repository.as_deref()]
+        .into_iter()
+        .flatten()
+        .flat_map(|folder| PLACES.map(|place| folder.join(place)))
+        .find(|path| path.is_file())
 }
 
 /// Returns the project's absolute path.

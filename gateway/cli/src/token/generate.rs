@@ -145,11 +145,72 @@ fn warn_without_authentication(context: &Context) {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, Utc};
-    use gateway::tokens::format::FreshToken;
-    use gateway::tokens::record::{Permission, TokenRecord};
+    use std::fs;
 
-    use super::announcement;
+    use ::config::home::Home;
+    use ::config::private;
+    use chrono::{DateTime, Utc};
+    use gateway::audit::query::{self, Query};
+    use gateway::audit::record::Phase;
+    use gateway::tokens::format::FreshToken;
+    use gateway::tokens::record::{ExpiryDays, Permission, TokenRecord, Wanted};
+
+    use super::{announcement, make};
+    use crate::context::Offline;
+
+    #[test]
+    fn without_a_record_nothing_changes() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let home = Home::new(directory.path().join(".loki"));
+        private::create_closed_directory(&home.dashboard()).expect("directory");
+        // A file where the folder should be stands for a disk that takes no records.
+        fs::write(home.audit(), "").expect("write");
+        let offline = Offline {
+            home,
+            audit_enabled: true,
+        };
+        let wanted = || Wanted {
+            name: "ci-bot".parse().expect("a name"),
+            permission: Permission::new(None, None).expect("agreement"),
+            expiry: None,
+            description: None,
+        };
+        let refused = make(&offline, "local:test", wanted()).expect_err("no record");
+        assert!(
+            refused.what().starts_with("nothing was changed"),
+            "{refused:?}"
+        );
+        assert!(!offline.home.tokens().exists());
+
+        fs::remove_file(offline.home.audit()).expect("removed");
+        let (_, record) = make(&offline, "local:test", wanted()).expect("a token");
+        let page = query::query(&offline.home, &Query::default()).expect("records");
+        let told: Vec<_> = page
+            .entries
+            .iter()
+            .map(|entry| {
+                (
+                    entry.phase,
+                    entry.action.as_str(),
+                    entry.user.as_str(),
+                    entry.resource.clone(),
+                )
+            })
+            .collect();
+        let resource = format!("token:{}", record.id);
+        assert_eq!(
+            told,
+            [
+                (
+                    Phase::Outcome,
+                    "token.generate",
+                    "local:test",
+                    resource.clone()
+                ),
+                (Phase::Decision, "token.generate", "local:test", resource),
+            ]
+        );
+    }
 
     #[test]
     fn the_announcement_has_the_documented_lines() {
@@ -165,11 +226,7 @@ mod tests {
             role: None,
             created_at,
             created_by: "local:test".to_owned(),
-            expires_at: Some(
-                "30".parse::<gateway::tokens::record::ExpiryDays>()
-                    .expect("days")
-                    .from(created_at),
-            ),
+            expires_at: Some("30".parse::<ExpiryDays>().expect("days").from(created_at)),
             revoked_at: None,
             revoked_by: None,
             description: None,

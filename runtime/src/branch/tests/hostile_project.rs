@@ -139,8 +139,8 @@ async fn tracked_links_and_submodules_lead_nowhere() {
     let scene = check(|scene| {
         symlink("/etc", scene.project_path().join(".loki")).unwrap();
         symlink(scene.canary(), scene.project_path().join("new.txt")).unwrap();
-        let trap = format!("[submodule \"s\"]\n\tpath = s\n\turl = https://example.invalid/s\n");
-        scene.write(".gitmodules", &trap);
+        let modules = "[submodule \"s\"]\n\tpath = s\n\turl = https://example.invalid/s\n";
+        scene.write(".gitmodules", modules);
         scene.git(&["add", "--all"]);
         let nothing = "160000,1234567890123456789012345678901234567890,s";
         scene.git(&["update-index", "--add", "--cacheinfo", nothing]);
