@@ -55,7 +55,14 @@ impl Proxy {
         let answer = Answer::refusal(&refusal, record);
         record.answer_bytes = answer.body.len() as u64;
         record.refused(refusal);
-        answer.write(session, record, self.tls()).await
+        answer.write(session, record, self.tls()).await?;
+        if session.is_http2()
+            && let Err(error) = session.drain_request_body().await
+        {
+            // A stream that is reset while its body is under way can cost the caller the answer.
+            tracing::debug!(%error, "the caller did not end its body in time");
+        }
+        Ok(())
     }
 
     /// Answers an operation of the gateway's own.
