@@ -20,6 +20,7 @@ mod links;
 mod main_job;
 mod metrics;
 mod promises;
+mod protocols;
 mod refusals;
 mod revocation;
 mod runtime_socket;
