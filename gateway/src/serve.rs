@@ -15,6 +15,7 @@ use config::secret::{self, KeyFileError};
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use crate::audit::{Audit, AuditError};
@@ -108,6 +109,7 @@ pub fn run(settings: GatewaySettings) -> Result<(), Failure> {
         .transpose()?
         .map(|certificate| Arc::new(ActiveCertificate::new(certificate)));
     prepare_home(&settings)?;
+    raise_open_files();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads())
         .enable_all()
@@ -118,6 +120,18 @@ pub fn run(settings: GatewaySettings) -> Result<(), Failure> {
 
 fn threads() -> usize {
     thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
+/// Each connection needs descriptors; the usual soft limit of 1,024 is made for other programs.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files; see ulimit -n");
+    }
 }
 
 fn prepare_home(settings: &GatewaySettings) -> Result<(), Failure> {

@@ -119,7 +119,7 @@ fn a_mutation_has_a_decision_an_outcome_and_an_end() {
     let token = deployment.token("ci-bot", &["--role", "operator"]);
     let client = deployment.client().with_token(&token.raw);
     let answer = client.request("POST", "/api/control/stop").send();
-    let before_poll = deployment.audit().of_action("control.stop");
+    let before_poll = deployment.audit().of_action("session.stop");
     let durable: Vec<&Value> = before_poll.iter().map(|record| &record["phase"]).collect();
     for phase in ["decision", "outcome"] {
         assert!(
@@ -128,7 +128,7 @@ fn a_mutation_has_a_decision_an_outcome_and_an_end() {
         );
     }
     let records = poll::until("the end", || {
-        let records = deployment.audit().of_action("control.stop");
+        let records = deployment.audit().of_action("session.stop");
         (records.len() == 3).then_some(records)
     });
     let phases: Vec<&str> = records
