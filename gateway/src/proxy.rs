@@ -59,8 +59,8 @@ impl Proxy {
         self.write(session, record, answer).await
     }
 
-    /// Writes an answer of our own. On HTTP/2 the rest of the request's body is then read: a stream
-    /// that is dropped before its end is reset, and the caller may lose the answer.
+    /// Writes an answer of our own and then reads the rest of the request's body: a stream that is
+    /// reset, or a connection that is closed, while the caller still sends can cost it the answer.
     async fn write(
         &self,
         session: &mut Session,
@@ -69,9 +69,7 @@ impl Proxy {
     ) -> pingora::Result<()> {
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         answer.write(session, record, self.tls()).await?;
-        if session.is_http2()
-            && let Err(error) = session.drain_request_body().await
-        {
+        if let Err(error) = session.drain_request_body().await {
             tracing::debug!(%error, "the rest of a refused body was not read");
         }
         Ok(())
