@@ -232,7 +232,9 @@ stop() {
     title "stopping"
     loki dashboard stop
     [ ! -e "$LOKI_DATA_DIR/run/endpoint.json" ] || fail "the endpoint file was left"
-    left=$(grep -ls "$work" /proc/[0-9]*/cmdline | grep -v "^/proc/$$/" || true)
+    # The last letter in brackets keeps grep from finding itself.
+    last=${work#"${work%?}"}
+    left=$(grep -ls "${work%?}[$last]" /proc/[0-9]*/cmdline || true)
     [ -z "$left" ] || fail "processes were left: $left"
 }
 

@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::installation::Installation;
 use crate::poll;
 use crate::process;
+use crate::programs;
 use crate::repository::Repository;
 use crate::token::Token;
 
@@ -312,7 +313,11 @@ impl Deployment {
             .append(true)
             .open(self.log_path(program))
             .expect("a log file");
-        self.command(program)
+        // An ignored signal stays ignored after exec, so that a file-size limit of 0 is an error of
+        // the write, as a full disk is.
+        self.foreign_command("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\""])
+            .arg(programs::path(program))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::poll;
 
@@ -12,8 +12,7 @@ use crate::poll;
 /// # Panics
 /// When the system refuses.
 pub fn signal(id: u32, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(id).expect("process ids are small")).expect("not 0");
-    match kill_process(pid, signal) {
+    match kill_process(pid(id), signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
         Err(error) => panic!("cannot signal process {id}: {error}"),
     }
@@ -26,6 +25,19 @@ pub fn is_alive(id: u32) -> bool {
         let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
         !state.starts_with(['Z', 'X'])
     })
+}
+
+/// Lets a process write files, or has every write of it fail as on a full disk.
+///
+/// # Panics
+/// When the system refuses.
+pub fn let_write(id: u32, may: bool) {
+    let current = if may { None } else { Some(0) };
+    let limit = Rlimit {
+        current,
+        maximum: None,
+    };
+    prlimit(Some(pid(id)), Resource::Fsize, limit).expect("the limit can be set");
 }
 
 /// Waits until a process is gone.
@@ -71,4 +83,8 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack
         .windows(needle.len())
         .any(|window| window == needle)
+}
+
+fn pid(id: u32) -> Pid {
+    Pid::from_raw(i32::try_from(id).expect("process ids are small")).expect("not 0")
 }

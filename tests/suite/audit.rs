@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tests::agent::Agent;
 use tests::deployment::Deployment;
 use tests::poll;
+use tests::process;
 
 #[test]
 fn token_commands_are_recorded_with_who_and_what() {
@@ -298,36 +299,55 @@ fn the_command_line_shows_the_trail() {
 }
 
 #[test]
-fn nothing_is_changed_when_the_decision_cannot_be_recorded() {
+fn nothing_is_changed_while_the_decision_cannot_be_recorded() {
     let deployment = Deployment::builder()
         .with_provider("claude", Agent::repairing())
         .start();
     let client = deployment.client();
     let project = deployment.project("app");
-    let audit = deployment.home().audit();
-    let aside = audit.with_extension("aside");
-    fs::rename(&audit, &aside).unwrap();
-    fs::write(&audit, "a file where the folder was").unwrap();
-    let answer = client.post(
-        "/api/sessions",
-        &tests::deployment::session_request(project.path()),
-    );
-    let refused = answer.status == 503;
-    fs::remove_file(&audit).unwrap();
-    fs::rename(&aside, &audit).unwrap();
-    // Either the writer noticed and refused, or it wrote to the file it holds, which is back in place.
-    let sessions = client.get("/api/sessions").with_status(200).json();
-    let count = sessions["sessions"].as_array().unwrap().len();
-    let decisions = deployment
+    let body = tests::deployment::session_request(project.path());
+    let sessions = || {
+        let listed = client.get("/api/sessions").with_status(200).json();
+        listed["sessions"].as_array().unwrap().clone()
+    };
+    let _read = sessions();
+    let _record = deployment
         .audit()
-        .of_action("session.start")
-        .into_iter()
-        .filter(|record| record["phase"] == "decision")
-        .count();
-    assert!(count <= decisions, "a session without a decision");
-    assert!(!refused || count == 0, "refused, and yet carried out");
-    for session in sessions["sessions"].as_array().unwrap() {
-        let _view = deployment.session_in(&client, session["id"].as_str().unwrap(), &["completed"]);
+        .until("the read", |record| record["action"] == "session.list");
+    process::let_write(deployment.gateway_id(), false);
+    let refused = client.post("/api/sessions", &body).with_status(503);
+    assert_eq!(refused.problem().kind, "urn:loki:problem:audit_unavailable");
+    assert_eq!(
+        sessions(),
+        Vec::<Value>::new(),
+        "refused, and yet carried out"
+    );
+    let _unready = client.get("/health/ready").with_status(503);
+    let _alive = client.get("/health/live").with_status(200);
+    process::let_write(deployment.gateway_id(), true);
+    let started = poll::until("the trail is written again", || {
+        let answer = client.post("/api/sessions", &body);
+        (answer.status != 503).then_some(answer)
+    });
+    let id = started.json()["id"].as_str().unwrap().to_owned();
+    let _view = deployment.session_in(&client, &id, &["completed"]);
+    assert_eq!(sessions().len(), 1);
+    let _ready = client.get("/health/ready").with_status(200);
+}
+
+#[test]
+fn a_forwarded_address_is_believed_from_trusted_proxies_alone() {
+    for (trusted, expected) in [("", "127.0.0.1"), ("127.0.0.0/8", "203.0.113.9")] {
+        let deployment = Deployment::builder()
+            .with_variable("LOKI_TRUSTED_PROXIES", trusted)
+            .start();
+        let client = deployment.client();
+        let request = client.request("GET", "/api/status");
+        let _served = request.field("X-Forwarded-For", "203.0.113.9").send();
+        let record = deployment
+            .audit()
+            .until("the read", |record| record["action"] == "status.show");
+        assert_eq!(record["ip"], expected, "trusted: {trusted:?}");
     }
 }
 

@@ -208,7 +208,10 @@ fn the_environment_holds_nothing_of_the_runtime() {
         .with_variable("ANTHROPIC_API_KEY", "outside-secret");
     let deployment = builder.start();
     let lines = [
-        named("loki variables", "env | grep ^LOKI_ | grep -qv ^LOKI_SESSION_ID="),
+        named(
+            "loki variables",
+            "env | grep ^LOKI_ | grep -qv ^LOKI_SESSION_ID=",
+        ),
         named("keys", "env | grep -q outside-secret"),
         named(
             "keys of the parents",

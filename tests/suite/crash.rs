@@ -1,5 +1,6 @@
 //! A runtime killed without warning: no orphan, no lie, and the gateway goes on.
 
+use rustix::process::Signal;
 use serde_json::json;
 use tests::agent::Agent;
 use tests::deployment::Deployment;
@@ -109,6 +110,33 @@ fn a_stopped_runtime_ends_its_agents_and_says_why() {
     deployment.start_runtime();
     let view = deployment.session_in(&client, &id, &["failed", "stopped"]);
     assert!(view["reason"].is_string(), "{view:#}");
+}
+
+#[test]
+fn a_killed_gateway_takes_no_session_with_it() {
+    let mut deployment = Deployment::builder()
+        .with_provider("claude", Agent::never_ending())
+        .start();
+    let client = deployment.client();
+    let id = deployment.start_session(&client, deployment.project("app").path());
+    let _running = deployment.session_in(&client, &id, &["running"]);
+    process::signal(deployment.gateway_id(), Signal::KILL);
+    process::wait_until_gone(deployment.gateway_id());
+    let away = deployment.loki(&["status"]);
+    assert_eq!(
+        away.code, 4,
+        "a leftover endpoint file is no gateway: {away}"
+    );
+    let _collected = deployment.stop_gateway();
+    deployment.start_gateway();
+    let client = deployment.client();
+    let _running = deployment.session_in(&client, &id, &["running"]);
+    let records = deployment.audit().of_action("session.start");
+    assert_eq!(
+        records.len(),
+        3,
+        "nothing acknowledged is lost: {records:#?}"
+    );
 }
 
 fn agents(deployment: &Deployment) -> Vec<u32> {

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use tests::installation::Installation;
 use tests::poll;
 use tests::process;
+use tests::repository::Repository;
 
 fn installation() -> Installation {
     let mut installation = Installation::new();
@@ -123,11 +124,36 @@ fn daemon_variables_that_differ_from_the_running_process_are_named() {
     let mut installation = installation();
     let _started = installation.loki(&["dashboard", "start"]).ended_with(0);
     installation.set("LOKI_AUDIT_DISABLED", "true");
-    let finished = installation.loki(&["status"]).ended_with(0);
+    let finished = installation.loki(&["dashboard", "start"]).ended_with(0);
     assert!(
         finished.stderr.contains("LOKI_AUDIT_DISABLED"),
         "{finished}"
     );
+    let _stopped = installation.loki(&["dashboard", "stop"]).ended_with(0);
+    installation.assert_nothing_runs();
+}
+
+#[test]
+fn loki_start_starts_what_does_not_run() {
+    let installation = installation();
+    let project = Repository::with_failing_test(&installation.user_home().join("app"));
+    let agent = installation.agents().join("agent.sh");
+    std::fs::write(&agent, "cat >/dev/null\necho done >done.txt\n").unwrap();
+    let folder = installation.agents();
+    installation.write_settings(
+        "runtime.toml",
+        &format!(
+            "provider = \"claude\"\n[providers.claude]\ncommand = [\"/bin/sh\", {agent:?}]\n\
+             [jail]\nread = [{folder:?}]\n"
+        ),
+    );
+    let mut command = installation.command("loki");
+    command
+        .args(["start", "README.md"])
+        .current_dir(project.path());
+    let finished = tests::command::run(&mut command).ended_with(0);
+    assert!(finished.text().contains("sess-"), "{finished}");
+    assert!(installation.endpoint().is_some(), "the deployment stays");
     let _stopped = installation.loki(&["dashboard", "stop"]).ended_with(0);
     installation.assert_nothing_runs();
 }

@@ -93,3 +93,29 @@ fn without_tokens_metrics_are_open_as_documented() {
     let finished = command::run(deployment.foreign_command("curl").args(["-sSf", &url]));
     assert!(finished.output().contains("loki_session_status 0"));
 }
+
+#[test]
+fn without_tokens_another_user_of_the_machine_is_refused() {
+    if !rustix::process::getuid().is_root() {
+        skip("another user can be tried as root alone");
+        return;
+    }
+    let deployment = Deployment::builder().start();
+    let url = format!("{}/api/status", deployment.endpoint().unwrap().url);
+    let own = command::run(deployment.foreign_command("curl").args(["-sSf", &url]));
+    assert_eq!(own.code, 0, "{own}");
+    let mut other = deployment.foreign_command("setpriv");
+    other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    other.args(["curl", "-sS", &url]).current_dir("/");
+    let finished = command::run(&mut other);
+    assert!(
+        finished.code != 0 || finished.stdout.contains("\"status\":403"),
+        "{finished}"
+    );
+    assert!(!finished.stdout.contains("active_sessions"), "{finished}");
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says so, and why")]
+fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+}
