@@ -229,6 +229,12 @@ pub static OPERATIONS: &[Operation] = &[
     )
     .by_gateway()
     .on("audit", "Counts audit records by action, user and outcome."),
+    Operation::read("audit.verify", "/api/enterprise/audit/verify", Scope::Audit)
+        .by_gateway()
+        .on(
+            "audit",
+            "Proves that no audit record was changed or removed.",
+        ),
     Operation::read("session.list", "/api/sessions", Scope::Read)
         .on("session", "Lists sessions, newest first."),
     Operation::change("session.start", "/api/sessions", Scope::Control)
