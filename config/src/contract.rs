@@ -7,5 +7,6 @@ pub mod figures;
 pub mod id;
 pub mod operation;
 pub mod problem;
+pub mod registry;
 pub mod scope;
 pub mod session;

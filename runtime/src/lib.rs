@@ -14,6 +14,7 @@ pub mod logging;
 pub mod metrics;
 pub mod project;
 pub mod provider;
+pub mod registry;
 pub mod sandbox;
 pub mod session;
 pub mod shutdown;

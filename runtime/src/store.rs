@@ -6,7 +6,9 @@
 
 mod events;
 mod processes;
+mod projects;
 mod sessions;
+mod tasks;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 pub use events::NewEvent;
 pub use processes::Process;
+pub use projects::{NewProject, Remembered, folder_name};
 pub use sessions::{NewSession, Unfinished};
+pub use tasks::{TaskQuestion, status_of};
 
 /// The runtime's memory; cheap to clone.
 #[derive(Clone, Debug)]

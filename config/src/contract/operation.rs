@@ -44,6 +44,8 @@ pub enum Method {
     Get,
     /// Changes.
     Post,
+    /// Takes away.
+    Delete,
 }
 
 impl Method {
@@ -53,6 +55,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Delete => "DELETE",
         }
     }
 }
@@ -111,6 +114,14 @@ impl Operation {
             body_bytes_max: 64 * 1024,
             idempotent: false,
             ..Self::read(name, path, scope)
+        }
+    }
+
+    const fn removal(name: &'static str, path: &'static str, scope: Scope) -> Self {
+        Self {
+            method: Method::Delete,
+            body_bytes_max: 0,
+            ..Self::change(name, path, scope)
         }
     }
 
@@ -237,6 +248,37 @@ pub static OPERATIONS: &[Operation] = &[
     Operation::change("control.stop", "/api/control/stop", Scope::Control)
         .idempotent()
         .on("session", "Stops the only live session."),
+    Operation::read("project.list", "/api/registry/projects", Scope::Read)
+        .on("project", "Lists the registered projects, by path."),
+    Operation::change("project.register", "/api/registry/projects", Scope::Control)
+        .idempotent()
+        .on("project", "Registers a project below an allowed root."),
+    Operation::read("project.show", "/api/registry/projects/{id}", Scope::Read)
+        .on("project", "Tells everything about one project."),
+    Operation::removal(
+        "project.remove",
+        "/api/registry/projects/{id}",
+        Scope::Control,
+    )
+    .on(
+        "project",
+        "Takes a project out of the registry; its files stay.",
+    ),
+    Operation::read(
+        "project.health",
+        "/api/registry/projects/{id}/health",
+        Scope::Read,
+    )
+    .on("project", "Checks one project's folder."),
+    Operation::read("project.health_all", "/api/registry/health", Scope::Read)
+        .on("project", "Checks the folders of all projects."),
+    Operation::read("project.discover", "/api/registry/discover", Scope::Read)
+        .on("project", "Finds folders that could be registered."),
+    Operation::change("project.sync", "/api/registry/sync", Scope::Control)
+        .idempotent()
+        .on("project", "Brings the registry up to date with the disk."),
+    Operation::read("task.list", "/api/registry/tasks", Scope::Read)
+        .on("task", "Lists tasks of all registered projects."),
 ];
 
 /// What the table says about a method and a path.

@@ -1,4 +1,5 @@
 mod door;
+mod projects;
 mod refusals;
 mod sessions;
 
