@@ -5,6 +5,7 @@ pub mod caller;
 pub mod endpoint;
 pub mod figures;
 pub mod id;
+pub mod learning;
 pub mod operation;
 pub mod problem;
 pub mod registry;

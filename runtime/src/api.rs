@@ -6,6 +6,7 @@
 
 pub mod events;
 pub mod figures;
+pub mod learnings;
 pub mod listen;
 pub mod problem;
 pub mod projects;
@@ -25,6 +26,7 @@ use config::contract::caller::Verifier;
 use config::contract::figures as contract_figures;
 use config::contract::operation::{Method, OPERATIONS, Operation, Owner};
 
+use crate::memory::Memory;
 use crate::registry::Registry;
 use crate::session::Sessions;
 use crate::store::Store;
@@ -35,6 +37,7 @@ pub struct Api {
     sessions: Sessions,
     store: Store,
     registry: Registry,
+    memory: Memory,
     verifier: Arc<Mutex<Verifier>>,
     refused: Arc<AtomicU64>,
     started: Instant,
@@ -44,8 +47,10 @@ impl Api {
     /// Builds the API of a runtime that starts now.
     #[must_use]
     pub fn new(sessions: Sessions, store: Store, registry: Registry, verifier: Verifier) -> Self {
+        let memory = Memory::new(store.clone(), registry.clone());
         Self {
             sessions,
+            memory,
             store,
             registry,
             verifier: Arc::new(Mutex::new(verifier)),
@@ -117,6 +122,13 @@ const HANDLERS: &[(&str, Handler)] = &[
     ("project.discover", |method| on(method, projects::discover)),
     ("project.sync", |method| on(method, projects::sync)),
     ("task.list", |method| on(method, projects::tasks)),
+    ("learning.list", |method| on(method, learnings::list)),
+    ("learning.add", |method| on(method, learnings::add)),
+    ("learning.stats", |method| on(method, learnings::stats)),
+    ("learning.import", |method| on(method, learnings::import)),
+    ("learning.show", |method| on(method, learnings::show)),
+    ("learning.forget", |method| on(method, learnings::forget)),
+    ("learning.trust", |method| on(method, learnings::trust)),
 ];
 
 const fn filter(method: Method) -> MethodFilter {

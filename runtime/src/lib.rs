@@ -11,6 +11,7 @@ pub mod clock;
 pub mod folder;
 pub mod identity;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod project;
 pub mod provider;

@@ -5,6 +5,7 @@
 //! other module speaks SQL.
 
 mod events;
+mod learnings;
 mod processes;
 mod projects;
 mod sessions;
@@ -22,6 +23,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 pub use events::NewEvent;
+pub use learnings::{Learned, LearningQuestion, any_word, words};
 pub use processes::Process;
 pub use projects::{NewProject, Remembered, folder_name};
 pub use sessions::{NewSession, Unfinished};

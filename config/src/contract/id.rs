@@ -102,6 +102,10 @@ id_type!(
     /// Names one registered project; chosen at random, never derived from its path.
     ProjectId, "project", "proj-", 12
 );
+id_type!(
+    /// Names one learning.
+    LearningId, "learning", "learn-", 12
+);
 
 #[cfg(test)]
 mod tests {

@@ -208,6 +208,9 @@ impl fmt::Display for Operation {
 /// Longest accepted body of `POST /api/sessions`: a PRD of 1 MiB and room for JSON escapes.
 const SESSION_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// Longest accepted body of an import: its most learnings at their longest, with JSON escapes.
+const LEARNINGS_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// Every operation that is built.
 pub static OPERATIONS: &[Operation] = &[
     Operation::probe("landing.show", "/").on("page", "Names the program."),
@@ -279,6 +282,44 @@ pub static OPERATIONS: &[Operation] = &[
         .on("project", "Brings the registry up to date with the disk."),
     Operation::read("task.list", "/api/registry/tasks", Scope::Read)
         .on("task", "Lists tasks of all registered projects."),
+    Operation::read("learning.list", "/api/registry/learnings", Scope::Read)
+        .on("learning", "Lists or searches learnings."),
+    Operation::change("learning.add", "/api/registry/learnings", Scope::Control).on(
+        "learning",
+        "Remembers a learning that a person vouches for.",
+    ),
+    Operation::read(
+        "learning.stats",
+        "/api/registry/learnings/stats",
+        Scope::Read,
+    )
+    .on("learning", "Counts learnings by type and label."),
+    Operation::change(
+        "learning.import",
+        "/api/registry/learnings/import",
+        Scope::Control,
+    )
+    .body(LEARNINGS_BODY_BYTES_MAX)
+    .idempotent()
+    .on(
+        "learning",
+        "Remembers learnings of another memory, in quarantine.",
+    ),
+    Operation::read("learning.show", "/api/registry/learnings/{id}", Scope::Read)
+        .on("learning", "Tells everything about one learning."),
+    Operation::removal(
+        "learning.forget",
+        "/api/registry/learnings/{id}",
+        Scope::Control,
+    )
+    .on("learning", "Forgets a learning."),
+    Operation::change(
+        "learning.trust",
+        "/api/registry/learnings/{id}/trust",
+        Scope::Control,
+    )
+    .idempotent()
+    .on("learning", "Trusts a learning that a person has reviewed."),
 ];
 
 /// What the table says about a method and a path.

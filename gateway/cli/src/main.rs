@@ -15,6 +15,7 @@ mod doctor;
 mod enterprise;
 mod failure;
 mod health;
+mod memory;
 mod metrics;
 mod output;
 mod private_file;
@@ -61,6 +62,8 @@ enum Command {
     #[command(subcommand)]
     Audit(agent_audit::Command),
     #[command(subcommand)]
+    Memory(memory::Command),
+    #[command(subcommand)]
     Projects(projects::Command),
     Metrics(metrics::Arguments),
     Health(health::Arguments),
@@ -89,6 +92,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Dashboard(command) => dashboard::run(&context, &command),
         Command::Enterprise(arguments) => enterprise::run(&context, arguments),
         Command::Audit(command) => agent_audit::run(&context, &command),
+        Command::Memory(command) => memory::run(&context, command),
         Command::Projects(command) => projects::run(&context, command),
         Command::Metrics(arguments) => metrics::run(&context, &arguments),
         Command::Health(arguments) => health::run(&context, &arguments),

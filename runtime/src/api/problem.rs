@@ -10,6 +10,7 @@ use config::contract::id::RequestId;
 use config::contract::problem::{MEDIA_TYPE, Problem};
 use std::sync::Arc;
 
+use crate::memory::MemoryError;
 use crate::registry::RegistryError;
 use crate::session::StartError;
 use crate::session::acceptance::Unacceptable;
@@ -241,6 +242,37 @@ impl From<RegistryError> for Refused {
             RegistryError::Store(_)
             | RegistryError::NoRandomness(_)
             | RegistryError::Interrupted => internal(&error),
+        }
+    }
+}
+
+impl From<MemoryError> for Refused {
+    fn from(error: MemoryError) -> Self {
+        let detail = error.to_string();
+        match error {
+            MemoryError::Registry(error) => error.into(),
+            MemoryError::Unknown(_) => Problem::new("not-found", "There is no such learning", 404)
+                .detail(detail)
+                .fix("list them with GET /api/registry/learnings or loki memory list")
+                .into(),
+            MemoryError::NoWords(_) => invalid(400, detail, "send ?query= with some words"),
+            MemoryError::Text(_) | MemoryError::Expiry(_) => invalid(
+                422,
+                detail,
+                "correct the member; docs/projects.md lists the bounds",
+            ),
+            MemoryError::TooMany => invalid(422, detail, "send several imports"),
+            MemoryError::ProjectNeeded => {
+                Problem::new("project-needed", "The learning needs a project", 403)
+                    .detail(detail)
+                    .fix("name the project")
+                    .into()
+            }
+            MemoryError::Full => Problem::new("memory-full", "The memory is full", 422)
+                .detail(detail)
+                .fix("forget learnings that are of no use any more")
+                .into(),
+            MemoryError::Store(_) | MemoryError::NoRandomness(_) => internal(&error),
         }
     }
 }

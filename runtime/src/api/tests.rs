@@ -1,4 +1,5 @@
 mod door;
+mod learnings;
 mod projects;
 mod refusals;
 mod sessions;
