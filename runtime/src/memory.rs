@@ -197,6 +197,7 @@ impl Memory {
         self.store.trust_learning(&view.id).await?;
         Ok(LearningView {
             trust: Trust::Trusted,
+            expires_at: None,
             ..view
         })
     }

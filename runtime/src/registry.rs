@@ -5,7 +5,7 @@
 //! changes any other.
 
 mod discover;
-mod folder;
+pub(crate) mod folder;
 mod health;
 mod queue;
 mod upstream;

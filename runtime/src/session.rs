@@ -4,6 +4,7 @@
 //! along, and moves only as [`state`] allows. No lock is held across an `await`.
 
 pub mod acceptance;
+pub mod learning;
 pub mod live;
 pub mod output;
 pub mod prompt;
@@ -231,6 +232,7 @@ impl Inner {
             provider: accepted.provider,
             project,
             branch_protection: session.branch_protection,
+            readable: statement.caller.projects.clone(),
             request_id: session.request_id,
         };
         let live = Arc::new(Live::new(self.store.clone(), session.view, assignment));

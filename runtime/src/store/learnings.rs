@@ -173,12 +173,12 @@ impl Store {
         })
     }
 
-    /// Trusts a learning.
+    /// Trusts a learning, which then does not expire.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn trust_learning(&self, id: &LearningId) -> Result<(), StoreError> {
-        sqlx::query("UPDATE learning SET trust = 'trusted' WHERE id = ?")
+        sqlx::query("UPDATE learning SET trust = 'trusted', expires_at = NULL WHERE id = ?")
             .bind(id.as_str())
             .execute(&self.writer)
             .await
