@@ -5,6 +5,7 @@
 //! worker of the async runtime: one thread of its own writes, in batches.
 
 mod append;
+mod background;
 mod backward;
 mod directory;
 mod files;

@@ -114,12 +114,13 @@ impl Metrics {
     /// and its nine families are left out.
     #[must_use]
     pub fn render(&self, figures: Option<&Figures>) -> String {
-        let mut families = Vec::new();
+        let now = Registry::new();
         if let Some(figures) = figures {
-            figures::add(&mut families, figures);
+            figures::add(&now, figures);
         }
-        add_processes(&mut families, figures.is_some());
-        self.add_audit(&mut families);
+        add_processes(&now, figures.is_some());
+        self.add_audit(&now);
+        let mut families = now.gather();
         families.extend(self.registry.gather());
         encode(&families)
     }
@@ -128,33 +129,33 @@ impl Metrics {
         clippy::cast_precision_loss,
         reason = "the text format has 64-bit floating point numbers only"
     )]
-    fn add_audit(&self, out: &mut Vec<MetricFamily>) {
+    fn add_audit(&self, registry: &Registry) {
         family::counter(
-            out,
+            registry,
             "loki_gateway_audit_records_written_total",
             "Audit records written.",
             self.audit.written(),
         );
         family::counter(
-            out,
+            registry,
             "loki_gateway_audit_records_lost_total",
             "Audit records lost for want of room or of a disk; each gap is a record itself.",
             self.audit.lost(),
         );
         family::counter(
-            out,
+            registry,
             "loki_gateway_audit_records_refused_total",
             "Audit records whose requests were refused because they could not be made durable.",
             self.audit.refused(),
         );
         family::gauge(
-            out,
+            registry,
             "loki_gateway_audit_queue_records",
             "Audit records that wait for the disk.",
             self.audit.queued() as f64,
         );
         family::gauge(
-            out,
+            registry,
             "loki_gateway_audit_writable",
             "1 if the last attempt to write the audit succeeded, else 0.",
             f64::from(u8::from(self.audit.is_writable())),
@@ -162,9 +163,9 @@ impl Metrics {
     }
 }
 
-fn add_processes(out: &mut Vec<MetricFamily>, runtime_answered: bool) {
+fn add_processes(registry: &Registry, runtime_answered: bool) {
     family::gauges(
-        out,
+        registry,
         "loki_up",
         "1 if the process answered when asked, else 0; while the runtime is at 0, the families \
          that it feeds (loki_session_status and its like) are left out.",
@@ -175,7 +176,7 @@ fn add_processes(out: &mut Vec<MetricFamily>, runtime_answered: bool) {
         ],
     );
     family::gauges(
-        out,
+        registry,
         "loki_gateway_build_info",
         "The version of the running gateway; always 1.",
         "version",
@@ -184,13 +185,7 @@ fn add_processes(out: &mut Vec<MetricFamily>, runtime_answered: bool) {
 }
 
 fn encode(families: &[MetricFamily]) -> String {
-    // An empty family cannot be encoded; until its first label was seen, there is nothing to show.
-    let families: Vec<MetricFamily> = families
-        .iter()
-        .filter(|family| !family.get_metric().is_empty())
-        .cloned()
-        .collect();
-    match TextEncoder::new().encode_to_string(&families) {
+    match TextEncoder::new().encode_to_string(families) {
         Ok(text) => text,
         Err(error) => {
             tracing::error!(%error, "metrics cannot be shown");

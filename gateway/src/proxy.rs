@@ -24,6 +24,9 @@ use crate::request::RequestRecord;
 use crate::state::State;
 use crate::upstream;
 
+/// Longest time that a body which nobody wants may hold its connection.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Names of our own error types, which `fail_to_proxy` turns back into refusals.
 const AUDIT_UNCERTAIN: ErrorType = ErrorType::Custom("audit uncertain");
 const BODY_TOO_LONG: ErrorType = ErrorType::Custom("body too long");
@@ -50,12 +53,29 @@ impl Proxy {
         record: &mut RequestRecord,
         refusal: Refusal,
     ) -> pingora::Result<()> {
-        // A body that nobody will read must not hold the connection for long.
-        session.set_total_drain_timeout(Some(Duration::from_secs(1)));
         let answer = Answer::refusal(&refusal, record);
         record.answer_bytes = answer.body.len() as u64;
         record.refused(refusal);
-        answer.write(session, record, self.tls()).await
+        self.write(session, record, answer).await
+    }
+
+    /// Writes an answer of our own. The rest of the request's body is then read, for a bounded
+    /// time: a stream or connection that ends before is reset, and a caller that is still sending
+    /// may lose the answer.
+    async fn write(
+        &self,
+        session: &mut Session,
+        record: &RequestRecord,
+        answer: Answer,
+    ) -> pingora::Result<()> {
+        session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        answer.write(session, record, self.tls()).await?;
+        // The answer leaves before we wait for anything.
+        session.as_downstream_mut().finish_body().await?;
+        if let Err(error) = session.drain_request_body().await {
+            tracing::debug!(%error, "the rest of a refused body was not read");
+        }
+        Ok(())
     }
 
     /// Answers an operation of the gateway's own.
@@ -69,7 +89,7 @@ impl Proxy {
             Ok(answer) => {
                 record.status = answer.status;
                 record.answer_bytes = answer.body.len() as u64;
-                answer.write(session, record, self.tls()).await
+                self.write(session, record, answer).await
             }
             Err(refusal) => self.refuse(session, record, refusal).await,
         }

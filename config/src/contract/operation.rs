@@ -63,8 +63,10 @@ impl Method {
 /// One thing that a caller can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// The name, which is the audit action too.
+    /// The name.
     pub name: &'static str,
+    /// What the audit calls it: the name, unless another operation does the same.
+    pub action: &'static str,
     /// The method.
     pub method: Method,
     /// The path; a segment in braces stands for one value.
@@ -95,6 +97,7 @@ impl Operation {
     const fn read(name: &'static str, path: &'static str, scope: Scope) -> Self {
         Self {
             name,
+            action: name,
             method: Method::Get,
             path,
             access: Access::Scoped(scope),
@@ -153,6 +156,10 @@ impl Operation {
             body_bytes_max,
             ..self
         }
+    }
+
+    const fn recorded_as(self, action: &'static str) -> Self {
+        Self { action, ..self }
     }
 
     const fn idempotent(self) -> Self {
@@ -250,6 +257,7 @@ pub static OPERATIONS: &[Operation] = &[
         .on("session", "Stops one session and hands over its branch."),
     Operation::change("control.stop", "/api/control/stop", Scope::Control)
         .idempotent()
+        .recorded_as("session.stop")
         .on("session", "Stops the only live session."),
     Operation::read("project.list", "/api/registry/projects", Scope::Read)
         .on("project", "Lists the registered projects, by path."),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
+use super::background::Background;
 use super::directory::Directory;
 use super::files::{self, FileName, Identity};
 use super::line::{Line, Lines, Stamp};
@@ -35,6 +36,10 @@ pub(crate) struct Trail {
     floor: Option<FileName>,
     /// The number of the last record.
     head: u64,
+    /// Synchronises what was left for later; started when first needed.
+    background: Option<Background>,
+    /// The last record that the synchronisation under way covers.
+    syncing_to: Option<u64>,
     /// What happened to the files and is not on record yet.
     notices: Vec<Notice>,
     stamp: Stamp,
@@ -91,6 +96,8 @@ impl Trail {
             current: None,
             floor: None,
             head: 0,
+            background: None,
+            syncing_to: None,
             notices: Vec::new(),
             stamp: Stamp::new(),
             scratch: Vec::new(),
@@ -119,11 +126,26 @@ impl Trail {
         durability: Durability,
         now: DateTime<Utc>,
     ) -> io::Result<()> {
-        if self.directory.lock()? {
+        let replaced = self.directory.lock()?;
+        let done = self.commit_locked(replaced, lines, durability, now);
+        self.directory.unlock()?;
+        self.out.clear();
+        self.out.shrink_to(KEPT_BYTES_MAX);
+        done
+    }
+
+    fn commit_locked(
+        &mut self,
+        directory_replaced: bool,
+        lines: &Lines,
+        durability: Durability,
+        now: DateTime<Utc>,
+    ) -> io::Result<()> {
+        if directory_replaced {
             self.notice(Notice::directory_replaced());
-            self.current = None;
+            self.leave()?;
         }
-        let done = match self.append(lines, durability, now) {
+        match self.append(lines, durability, now) {
             Err(Failure::File(error)) => {
                 self.abandon(&error);
                 self.append(lines, durability, now).map_err(|failure| {
@@ -134,18 +156,53 @@ impl Trail {
                 })
             }
             other => other.map_err(io::Error::from),
+        }
+    }
+
+    /// Begins to make the records that were left for later durable; returns false if there are
+    /// none or that is under way.
+    ///
+    /// # Errors
+    /// When it cannot be begun.
+    pub(crate) fn begin_sync(&mut self) -> io::Result<bool> {
+        let Some(current) = &self.current else {
+            return Ok(false);
         };
-        self.directory.unlock()?;
-        self.out.clear();
-        self.out.shrink_to(KEPT_BYTES_MAX);
-        done
+        if current.unsynced_from.is_none() || self.syncing_to.is_some() {
+            return Ok(false);
+        }
+        let background = match self.background.take() {
+            Some(background) => background,
+            None => Background::start()?,
+        };
+        background.begin(current.file.try_clone()?);
+        self.background = Some(background);
+        self.syncing_to = Some(self.head);
+        Ok(true)
+    }
+
+    /// Returns whether all records are durable, as far as is known by now.
+    ///
+    /// # Errors
+    /// When the disk failed: the file is not written again, and the next commit says which records
+    /// are in doubt.
+    pub(crate) fn check_sync(&mut self) -> io::Result<bool> {
+        match self.background.as_ref().and_then(Background::finished) {
+            Some(Ok(())) => self.settle(),
+            Some(Err(error)) => {
+                self.abandon(&error);
+                return Err(error);
+            }
+            None => {}
+        }
+        let current = self.current.as_ref();
+        Ok(current.is_none_or(|current| current.unsynced_from.is_none()))
     }
 
     /// Makes the records that were left for later durable.
     ///
     /// # Errors
-    /// When the disk failed: the file is not written again, and the next commit says which records
-    /// are in doubt.
+    /// As [`Self::check_sync`].
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         let Some(current) = &mut self.current else {
             return Ok(());
@@ -153,15 +210,33 @@ impl Trail {
         if current.unsynced_from.is_none() {
             return Ok(());
         }
-        match current.file.sync_data() {
+        let synced = current.file.sync_data();
+        match synced.and_then(|()| wait_for(self.background.as_ref())) {
             Ok(()) => {
                 current.unsynced_from = None;
+                self.syncing_to = None;
                 Ok(())
             }
             Err(error) => {
                 self.abandon(&error);
                 Err(error)
             }
+        }
+    }
+
+    /// Takes note that what the background synchronised is durable.
+    fn settle(&mut self) {
+        let head = self.head;
+        if let (Some(current), Some(to)) = (&mut self.current, self.syncing_to.take()) {
+            current.unsynced_from = (head > to).then_some(to + 1);
+        }
+    }
+
+    /// Waits for the background before a file is let go of, whatever became of it.
+    fn stop_sync(&mut self) {
+        self.syncing_to = None;
+        if let Err(error) = wait_for(self.background.as_ref()) {
+            tracing::error!(%error, "audit file failed when it was given up");
         }
     }
 
@@ -192,7 +267,11 @@ impl Trail {
         let head_before = std::mem::replace(&mut self.head, last);
         current.unsynced_from.get_or_insert(first);
         let written = write_once(&mut current.file, &self.out).and_then(|()| match durability {
-            Durability::Now => current.file.sync_data(),
+            // The system may have told the background of a failure that concerns these records.
+            Durability::Now => {
+                current.file.sync_data()?;
+                wait_for(self.background.as_ref())
+            }
             Durability::Later => Ok(()),
         });
         if let Err(error) = written {
@@ -206,6 +285,7 @@ impl Trail {
         current.relied_on = true;
         if durability == Durability::Now {
             current.unsynced_from = None;
+            self.syncing_to = None;
         }
         self.notices.clear();
         Ok(())
@@ -272,11 +352,22 @@ impl Trail {
             }
         };
         self.notice(Notice::replaced(name, reason));
-        self.current = None;
+        self.leave()?;
         let newest = self.directory.list()?.last().copied();
         let next = newest.max(Some(name)).unwrap_or(name).next();
         self.floor = Some(next);
         self.open_file(next)
+    }
+
+    /// Lets go of a file that lost its name; another process may have written to it last.
+    fn leave(&mut self) -> io::Result<()> {
+        self.stop_sync();
+        if let Some(current) = self.current.take() {
+            let (_, length) = Identity::of(&current.file)?;
+            let tail = Tail::read(&current.file, length)?;
+            self.head = self.head.max(tail.last_seq.unwrap_or(0));
+        }
+        Ok(())
     }
 
     fn open_file(&mut self, name: FileName) -> io::Result<()> {
@@ -334,6 +425,7 @@ impl Trail {
 
     /// Gives up the open file after `error`.
     fn abandon(&mut self, error: &io::Error) {
+        self.stop_sync();
         let Some(current) = self.current.take() else {
             return;
         };
@@ -365,6 +457,10 @@ fn notice_lines(notices: &[Notice], scratch: &mut Vec<u8>, now: DateTime<Utc>) -
         lines.push(Line::render(scratch, &notice.draft(), now));
     }
     lines
+}
+
+fn wait_for(background: Option<&Background>) -> io::Result<()> {
+    background.map_or(Ok(()), Background::wait)
 }
 
 /// Writes all of `bytes` by one call, so that the records of a commit stand together.

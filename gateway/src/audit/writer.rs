@@ -14,8 +14,11 @@ use super::queue::{Batch, Queue, Taken, answer};
 use super::trail::{Durability, Trail};
 use crate::clock::Clock;
 
-/// Longest time that a record nobody waits for is not on the disk.
+/// How often records that nobody waits for are brought to the disk.
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How far the disk may fall behind before the writer waits for it.
+const SYNC_LAG_MAX: Duration = Duration::from_secs(1);
 
 /// How often a failed disk is tried.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,8 +28,10 @@ pub(crate) struct Writer {
     queue: Arc<Queue>,
     trail: Trail,
     clock: Clock,
-    /// When written records have to be on the disk.
+    /// When the disk is looked after: records are written that may not be on it.
     sync_due: Option<Instant>,
+    /// Since when that is so.
+    unsynced_since: Option<Instant>,
     /// When the failed disk is tried again.
     probe_due: Option<Instant>,
     scratch: Vec<u8>,
@@ -39,6 +44,7 @@ impl Writer {
             trail,
             clock,
             sync_due: None,
+            unsynced_since: None,
             probe_due: None,
             scratch: Vec::new(),
         }
@@ -53,7 +59,7 @@ impl Writer {
             match self.queue.take(&mut batch, due) {
                 Taken::Batch => self.write(&mut batch),
                 Taken::Due if self.probe_due.is_some() => self.probe(),
-                Taken::Due => self.sync(),
+                Taken::Due => self.look_after_disk(),
                 Taken::Last => {
                     self.write(&mut batch);
                     self.sync();
@@ -84,7 +90,7 @@ impl Writer {
                     answer(waiter, Ok(()));
                 }
                 match durability {
-                    Durability::Now => self.sync_due = None,
+                    Durability::Now => self.all_synced(),
                     Durability::Later => self.sync_if_due(),
                 }
             }
@@ -100,22 +106,59 @@ impl Writer {
 
     fn sync_if_due(&mut self) {
         let now = Instant::now();
+        self.unsynced_since.get_or_insert(now);
         let due = *self.sync_due.get_or_insert(now + SYNC_INTERVAL);
         if due <= now {
-            self.sync();
+            self.look_after_disk();
         }
     }
 
-    fn sync(&mut self) {
-        self.sync_due = None;
-        if let Err(error) = self.trail.sync() {
-            // The next file says which records are in doubt, if there can be one.
-            tracing::error!(%error, "audit records may be missing from the disk");
-            let mut nothing = Batch::default();
-            let now = self.clock.now();
-            if let Err(error) = self.trail.commit(&nothing.lines, Durability::Now, now) {
-                self.fail(&mut nothing, 0, &error);
+    /// Sees what became of the last synchronisation and begins the next one.
+    fn look_after_disk(&mut self) {
+        let now = Instant::now();
+        let lag = self
+            .unsynced_since
+            .map(|since| now.saturating_duration_since(since));
+        if lag.is_some_and(|lag| lag > SYNC_LAG_MAX) {
+            return self.sync();
+        }
+        match self.trail.check_sync() {
+            Ok(true) => return self.all_synced(),
+            Ok(false) => {}
+            Err(error) => return self.sync_failed(&error),
+        }
+        self.sync_due = Some(now + SYNC_INTERVAL);
+        match self.trail.begin_sync() {
+            Ok(true) => self.unsynced_since = Some(now),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "audit records cannot be synchronised in the background");
+                self.sync();
             }
+        }
+    }
+
+    /// Waits until all records are on the disk.
+    fn sync(&mut self) {
+        match self.trail.sync() {
+            Ok(()) => self.all_synced(),
+            Err(error) => self.sync_failed(&error),
+        }
+    }
+
+    const fn all_synced(&mut self) {
+        self.sync_due = None;
+        self.unsynced_since = None;
+    }
+
+    /// Has the next file say which records are in doubt, if there can be one.
+    fn sync_failed(&mut self, error: &io::Error) {
+        tracing::error!(%error, "audit records may be missing from the disk");
+        self.all_synced();
+        let mut nothing = Batch::default();
+        let now = self.clock.now();
+        if let Err(error) = self.trail.commit(&nothing.lines, Durability::Now, now) {
+            self.fail(&mut nothing, 0, &error);
         }
     }
 
@@ -139,7 +182,7 @@ impl Writer {
             Ok(()) => {
                 tracing::warn!(lost = batch.lost, "audit can be written again");
                 self.probe_due = None;
-                self.sync_due = None;
+                self.all_synced();
                 self.queue.mend();
             }
             Err(error) => {

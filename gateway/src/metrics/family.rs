@@ -7,8 +7,6 @@
     reason = "names and labels are constants, and every family is made in the tests"
 )]
 
-use prometheus::core::Collector;
-use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
 };
@@ -42,22 +40,22 @@ pub(crate) fn histograms(
 }
 
 /// Adds a counter that stands at `value`.
-pub(crate) fn counter(out: &mut Vec<MetricFamily>, name: &str, help: &str, value: u64) {
+pub(crate) fn counter(registry: &Registry, name: &str, help: &str, value: u64) {
     let family = IntCounter::new(name, help).expect(VALID);
     family.inc_by(value);
-    out.extend(family.collect());
+    registry.register(Box::new(family)).expect(VALID);
 }
 
 /// Adds a gauge that stands at `value`.
-pub(crate) fn gauge(out: &mut Vec<MetricFamily>, name: &str, help: &str, value: f64) {
+pub(crate) fn gauge(registry: &Registry, name: &str, help: &str, value: f64) {
     let family = Gauge::new(name, help).expect(VALID);
     family.set(value);
-    out.extend(family.collect());
+    registry.register(Box::new(family)).expect(VALID);
 }
 
 /// Adds a gauge per value of one label.
 pub(crate) fn gauges(
-    out: &mut Vec<MetricFamily>,
+    registry: &Registry,
     name: &str,
     help: &str,
     label: &str,
@@ -67,5 +65,5 @@ pub(crate) fn gauges(
     for (label, value) in values {
         family.with_label_values(&[*label]).set(*value);
     }
-    out.extend(family.collect());
+    registry.register(Box::new(family)).expect(VALID);
 }

@@ -4,7 +4,7 @@
 //! zero would claim that nothing runs, and would look like a restarted counter.
 
 use config::contract::figures::Figures;
-use prometheus::proto::MetricFamily;
+use prometheus::Registry;
 
 use super::family::{counter, gauge, gauges};
 
@@ -13,28 +13,28 @@ use super::family::{counter, gauge, gauges};
     clippy::cast_precision_loss,
     reason = "the text format has 64-bit floating point numbers only"
 )]
-pub(crate) fn add(out: &mut Vec<MetricFamily>, figures: &Figures) {
+pub(crate) fn add(registry: &Registry, figures: &Figures) {
     gauge(
-        out,
+        registry,
         "loki_session_status",
         "0=stopped, 1=running, 2=paused: 1 if any session runs, else 2 if any is paused or waits.",
         f64::from(figures.session_status),
     );
     gauge(
-        out,
+        registry,
         "loki_iteration_current",
         "Current iteration number of the most recently started live session, else 0.",
         figures.iteration_current as f64,
     );
     gauge(
-        out,
+        registry,
         "loki_iteration_max",
         "Max configured iterations of the most recently started live session, else 0.",
         figures.iteration_max as f64,
     );
     let tasks = &figures.tasks;
     gauges(
-        out,
+        registry,
         "loki_tasks_total",
         "Tasks by status, summed over live sessions.",
         "status",
@@ -46,31 +46,31 @@ pub(crate) fn add(out: &mut Vec<MetricFamily>, figures: &Figures) {
         ],
     );
     gauge(
-        out,
+        registry,
         "loki_agents_active",
         "Active agent count, summed over live sessions.",
         figures.agents_active as f64,
     );
     gauge(
-        out,
+        registry,
         "loki_agents_total",
         "Total agents registered, summed over live sessions.",
         figures.agents_total as f64,
     );
     gauge(
-        out,
+        registry,
         "loki_cost_usd",
         "Estimated cost in USD, summed over all kept sessions.",
         figures.cost_usd,
     );
     counter(
-        out,
+        registry,
         "loki_events_total",
         "Total events recorded, over restarts.",
         figures.events_total,
     );
     gauge(
-        out,
+        registry,
         "loki_uptime_seconds",
         "Session uptime of the most recently started live session, else 0.",
         figures.uptime_seconds,

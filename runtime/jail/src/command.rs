@@ -198,6 +198,7 @@ impl CommandError {
                 | EnterError::File { .. }
                 | EnterError::Step { .. }
                 | EnterError::Orphaned
+                | EnterError::Detours(_)
                 | EnterError::Landlock(_),
             )
             | Self::Usage(_)

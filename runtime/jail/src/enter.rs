@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::landlock::{self, LandlockError};
 use crate::policy::{Policy, PolicyError};
-use crate::{capabilities, descriptors, limits, private_file};
+use crate::{capabilities, descriptors, limits, private_file, seccomp};
 
 /// What is to be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,11 @@ pub(crate) enum EnterError {
     /// The supervisor ended before this process was bound to it.
     #[error("cannot go on without a supervisor: it has ended; fix: start the program anew")]
     Orphaned,
+    /// The system-call filter could not be set.
+    #[error(
+        "cannot close the ways around the port list: {0}; fix: use a kernel built with CONFIG_SECCOMP_FILTER"
+    )]
+    Detours(#[from] seccompiler::Error),
     /// Landlock could not be enforced.
     #[error(transparent)]
     Landlock(#[from] LandlockError),
@@ -131,6 +136,10 @@ pub(crate) fn enter(
     bind_to(supervisor)?;
 
     let layers = landlock::narrow(&policy)?;
+    if policy.connect_ports.is_some() {
+        // After Landlock, whose own calls then need no thought.
+        seccomp::close_detours()?;
+    }
     // Last, so that the file tells only of what is in force. It was opened before.
     write_layers(layers_file, &policy, &layers)?;
     execute(program, &policy, stdin)

@@ -174,12 +174,8 @@ fn state(policy: &Policy, status: LandlockStatus, layer: LayerName) -> Layer {
             reason: shortage(status, layer),
         };
     }
-    match layer {
-        LayerName::NetworkTcp => Layer::Partial {
-            gap: TCP_GAP.to_owned(),
-        },
-        LayerName::FileSystem | LayerName::Signals | LayerName::AbstractSockets => Layer::Enforced,
-    }
+    // The ways around the port list are closed by the filter that is set next, or nothing runs.
+    Layer::Enforced
 }
 
 fn asks(policy: &Policy, layer: LayerName) -> bool {
@@ -256,9 +252,6 @@ const WRITE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
 });
 
 const DEVICE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile});
-
-/// The ways around the port list that Landlock leaves open, whatever the version.
-const TCP_GAP: &str = "MPTCP sockets and TCP Fast Open pass the kernel's port list";
 
 #[cfg(test)]
 mod tests {

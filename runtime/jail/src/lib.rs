@@ -7,8 +7,8 @@
 //!
 //! Invariant: the agent's program runs only after every step that its policy requires has succeeded.
 //!
-//! Not covered here, and left to the sandbox: UDP, raw and MPTCP sockets, TCP Fast Open, Unix sockets
-//! with a path name; names, modes, owners, times and extended attributes of files outside, which
+//! Not covered here, and left to the sandbox: UDP and raw sockets, Unix sockets with a path
+//! name; names, modes, owners, times and extended attributes of files outside, which
 //! Landlock neither hides nor guards from their owner; and system calls as such.
 
 pub mod command;
@@ -26,6 +26,7 @@ mod landlock;
 mod lifeline;
 mod limits;
 mod private_file;
+mod seccomp;
 mod supervisor;
 
 pub use layers::{Layer, LayerName, Layers};

@@ -156,11 +156,11 @@ fn unacceptable(why: &Unacceptable) -> Refused {
                 .detail(detail)
                 .fix(fix)
         }
-        Unacceptable::Loosens { field } => {
+        Unacceptable::Loosens { field, variable } => {
             Problem::new("loosening-refused", "A caller may only tighten", 422)
                 .detail(detail)
                 .fix(format!(
-                    "leave {field} out, or let the operator change runtime.toml"
+                    "leave {field} out: unset {variable}, or let the operator change runtime.toml"
                 ))
         }
         Unacceptable::NotEnforced { field, variable } => {

@@ -44,6 +44,8 @@ pub enum Unacceptable {
     Loosens {
         /// The member, with dots.
         field: &'static str,
+        /// The variable that sets it.
+        variable: &'static str,
     },
     /// A member asks for a protection that this version does not have.
     #[error("this version does not enforce {field}, so it does not start with it")]
@@ -176,6 +178,7 @@ fn tightened(asked: &Tightening, protected: bool) -> Result<bool, Unacceptable> 
     match (asked.branch_protection, protected) {
         (Some(false), true) => Err(Unacceptable::Loosens {
             field: "tighten.branch_protection",
+            variable: "LOKI_BRANCH_PROTECTION",
         }),
         (Some(true), _) | (None, true) => Ok(true),
         (Some(false) | None, false) => Ok(false),

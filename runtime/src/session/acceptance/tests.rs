@@ -154,6 +154,7 @@ fn branch_protection_can_be_tightened_but_not_loosened() {
     };
     let loosens = Unacceptable::Loosens {
         field: "tighten.branch_protection",
+        variable: "LOKI_BRANCH_PROTECTION",
     };
     check(protected, Some(false), Err(loosens));
     check(protected, None, Ok(true));

@@ -1,0 +1,56 @@
+# The targets that people and the build machine type. `make` alone lists them.
+# Every recipe stops at the first failure; the output ends with the tool's own last lines.
+
+CARGO ?= cargo
+TOOLS := $(CURDIR)/target/tools
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(TOOLS)/bin/cargo-deny
+
+.PHONY: help run demo check test attack load advisories prerequisites cargo-deny
+
+help:
+	@echo "make run            build, run a session end to end, stay up until Ctrl-C"
+	@echo "make demo           the same, checked step by step, then stop"
+	@echo "make check          format, lints, licences, documentation, links, layout"
+	@echo "make test           every test, against the real programs"
+	@echo "make attack         the suite once more, with the long round counts"
+	@echo "make load           measure the authentication path (no budgets yet)"
+	@echo "make advisories     known vulnerabilities (needs the advisory database)"
+	@echo "make prerequisites  install what is missing on Debian or Ubuntu"
+
+run: prerequisites
+	./deploy/demo.sh run
+
+demo: prerequisites
+	./deploy/demo.sh check
+
+check: prerequisites cargo-deny
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO_DENY) --locked check bans licenses sources
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	for script in deploy/*.sh deploy/demo/*.sh deploy/demo/project/*.sh load/*.sh; do sh -n "$$script" || exit 1; done
+	$(CARGO) test --workspace --test suite --locked -- layout:: links:: promises::
+
+test: prerequisites
+	$(CARGO) test --workspace --locked
+
+# The round counts that `make test` keeps short, at full length. Vendor programs, scanners and
+# Docker are not part of it yet.
+attack: prerequisites
+	SUITE_LONG=1 $(CARGO) test --workspace --test suite --locked
+
+# Figures without budgets yet: it fails only when an answer has the wrong status.
+load: prerequisites
+	./load/measure.sh
+
+advisories: cargo-deny
+	$(CARGO_DENY) --locked check advisories
+
+prerequisites:
+	./deploy/prerequisites.sh
+
+# Built once into the project's own folder; the machine's cargo is left as it is.
+cargo-deny:
+	@"$(CARGO_DENY)" --version 2>/dev/null | grep -qx 'cargo-deny $(CARGO_DENY_VERSION)' \
+	  || $(CARGO) install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root "$(TOOLS)" --force

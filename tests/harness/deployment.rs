@@ -1,0 +1,369 @@
+//! A running deployment: gateway and runtime, started directly, stopped by id.
+
+use std::fs::{self, File};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::agent::Agent;
+use crate::certificate::Certificate;
+use crate::client::Client;
+use crate::installation::Installation;
+use crate::poll;
+use crate::process;
+use crate::programs;
+use crate::repository::Repository;
+use crate::token::Token;
+
+/// What a deployment is to be.
+#[derive(Debug)]
+pub struct Builder {
+    installation: Installation,
+    tls: bool,
+    runtime: bool,
+    agents: Vec<(String, Agent)>,
+    verify: Vec<String>,
+    runtime_settings: String,
+    gateway_settings: String,
+}
+
+impl Builder {
+    /// Demands bearer tokens.
+    #[must_use]
+    pub fn with_tokens(self) -> Self {
+        self.with_variable("LOKI_ENTERPRISE_AUTH", "true")
+    }
+
+    /// Listens with TLS.
+    #[must_use]
+    pub const fn with_tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Sets a variable for both daemons and the command line.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.installation.set(name, value);
+        self
+    }
+
+    /// Adds a provider; the first one is the default.
+    #[must_use]
+    pub fn with_provider(mut self, name: &str, agent: Agent) -> Self {
+        self.agents.push((name.to_owned(), agent));
+        self
+    }
+
+    /// Has results judged by this command; without it they are unverified.
+    #[must_use]
+    pub fn with_verification(mut self, command: &[&str]) -> Self {
+        self.verify = command.iter().map(|part| (*part).to_owned()).collect();
+        self
+    }
+
+    /// Adds lines at the top of `runtime.toml`, before its tables.
+    #[must_use]
+    pub fn with_runtime_settings(mut self, text: &str) -> Self {
+        self.runtime_settings.push_str(text);
+        self
+    }
+
+    /// Adds lines to `gateway.toml`.
+    #[must_use]
+    pub fn with_gateway_settings(mut self, text: &str) -> Self {
+        self.gateway_settings.push_str(text);
+        self
+    }
+
+    /// Leaves the runtime out.
+    #[must_use]
+    pub const fn without_runtime(mut self) -> Self {
+        self.runtime = false;
+        self
+    }
+
+    /// Starts both daemons and waits until the gateway listens and the runtime answers.
+    ///
+    /// # Panics
+    /// When they do not.
+    #[must_use]
+    pub fn start(mut self) -> Deployment {
+        if self.tls {
+            let pair = Certificate::good(self.installation.root(), "server");
+            self.installation
+                .set("LOKI_TLS_CERT", pair.certificate.display().to_string());
+            self.installation
+                .set("LOKI_TLS_KEY", pair.key.display().to_string());
+        }
+        self.installation.set("LOKI_DASHBOARD_PORT", "0");
+        let settings = self.runtime_toml();
+        self.installation.write_settings("runtime.toml", &settings);
+        self.installation
+            .write_settings("gateway.toml", &self.gateway_settings);
+        let mut deployment = Deployment {
+            installation: self.installation,
+            gateway: None,
+            runtime: None,
+        };
+        if self.runtime {
+            deployment.start_runtime();
+        }
+        deployment.start_gateway();
+        deployment
+    }
+
+    fn runtime_toml(&self) -> String {
+        let folder = self.installation.agents();
+        let mut text = self.runtime_settings.clone();
+        if let Some((name, _)) = self.agents.first() {
+            text.insert_str(0, &format!("provider = {name:?}\n"));
+        }
+        text.push_str(&format!("\n[jail]\nread = [{folder:?}]\n"));
+        if !self.verify.is_empty() {
+            text.push_str(&format!("\n[verify]\ncommand = {:?}\n", self.verify));
+        }
+        for (name, agent) in &self.agents {
+            let script = agent.write(&folder, name);
+            text.push_str(&format!(
+                "\n[providers.{name}]\ncommand = [\"/bin/sh\", {script:?}]\n"
+            ));
+        }
+        text
+    }
+}
+
+/// Two running daemons in a home of their own.
+#[derive(Debug)]
+pub struct Deployment {
+    installation: Installation,
+    gateway: Option<Child>,
+    runtime: Option<Child>,
+}
+
+impl Deref for Deployment {
+    type Target = Installation;
+
+    fn deref(&self) -> &Installation {
+        &self.installation
+    }
+}
+
+impl Deployment {
+    /// Begins to describe a deployment: plain HTTP on loopback, no tokens, no provider.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder {
+            installation: Installation::new(),
+            tls: false,
+            runtime: true,
+            agents: Vec::new(),
+            verify: Vec::new(),
+            runtime_settings: String::new(),
+            gateway_settings: String::new(),
+        }
+    }
+
+    /// Returns the gateway's process id.
+    ///
+    /// # Panics
+    /// When it was stopped.
+    #[must_use]
+    pub fn gateway_id(&self) -> u32 {
+        self.gateway.as_ref().expect("the gateway runs").id()
+    }
+
+    /// Returns the runtime's process id.
+    ///
+    /// # Panics
+    /// When it was stopped.
+    #[must_use]
+    pub fn runtime_id(&self) -> u32 {
+        self.runtime.as_ref().expect("the runtime runs").id()
+    }
+
+    /// Starts the gateway and waits until it listens.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start_gateway(&mut self) {
+        let child = self.daemon("loki-gateway");
+        let id = child.id();
+        self.gateway = Some(child);
+        poll::until("the gateway listens", || {
+            assert!(
+                process::is_alive(id),
+                "the gateway ended: {}",
+                self.log("loki-gateway")
+            );
+            self.endpoint().filter(|endpoint| endpoint.pid == id)
+        });
+    }
+
+    /// Starts the runtime and waits until its socket answers.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start_runtime(&mut self) {
+        let child = self.daemon("loki-runtime");
+        let id = child.id();
+        self.runtime = Some(child);
+        let socket = Client::unix(self.home().runtime_socket());
+        poll::until("the runtime answers", || {
+            assert!(
+                process::is_alive(id),
+                "the runtime ended: {}",
+                self.log("loki-runtime")
+            );
+            socket.is_answered().then_some(())
+        });
+    }
+
+    /// Ends the gateway as a service manager would and waits for it; returns its exit code.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn stop_gateway(&mut self) -> Option<i32> {
+        stop(self.gateway.take())
+    }
+
+    /// Ends the runtime as a service manager would and waits for it; returns its exit code.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn stop_runtime(&mut self) -> Option<i32> {
+        stop(self.runtime.take())
+    }
+
+    /// Kills the runtime without a chance to clean up.
+    ///
+    /// # Panics
+    /// When it was stopped before.
+    pub fn kill_runtime(&mut self) {
+        let mut child = self.runtime.take().expect("the runtime runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it can be waited for");
+    }
+
+    /// Returns what a daemon logged.
+    #[must_use]
+    pub fn log(&self, program: &str) -> String {
+        fs::read_to_string(self.log_path(program)).unwrap_or_default()
+    }
+
+    /// Makes a project with a failing test below the home.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn project(&self, name: &str) -> Repository {
+        Repository::with_failing_test(&self.user_home().join(name))
+    }
+
+    /// Makes a token by the command line, with these flags.
+    ///
+    /// # Panics
+    /// When the command fails.
+    #[must_use]
+    pub fn token(&self, name: &str, flags: &[&str]) -> Token {
+        Token::generate(&self.installation, name, flags)
+    }
+
+    /// Starts a session on a project and returns its id.
+    ///
+    /// # Panics
+    /// When it is not accepted.
+    #[must_use]
+    pub fn start_session(&self, client: &Client, project: &Path) -> String {
+        let answer = client.post("/api/sessions", &session_request(project));
+        assert!(matches!(answer.status, 200..=202), "{}", answer.text());
+        let id = answer.json()["id"].as_str().map(str::to_owned);
+        id.expect("an accepted session has an id")
+    }
+
+    /// Waits until a session is in one of these states and returns it.
+    ///
+    /// # Panics
+    /// When it is not in time, or ends in another state.
+    #[must_use]
+    pub fn session_in(&self, client: &Client, id: &str, states: &[&str]) -> Value {
+        let path = format!("/api/sessions/{id}");
+        poll::until(&format!("session {id} is {states:?}"), || {
+            let view = client.get(&path).with_status(200).json();
+            let state = view["state"].as_str().unwrap_or_default().to_owned();
+            if states.contains(&state.as_str()) {
+                return Some(view);
+            }
+            let over = ["completed", "failed", "stopped", "expired"].contains(&state.as_str());
+            assert!(
+                !over,
+                "session ended: {view:#}\n{}",
+                self.log("loki-runtime")
+            );
+            None
+        })
+    }
+
+    fn daemon(&self, program: &str) -> Child {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path(program))
+            .expect("a log file");
+        // An ignored signal stays ignored after exec, so that a file-size limit of 0 is an error of
+        // the write, as a full disk is.
+        self.foreign_command("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\""])
+            .arg(programs::path(program))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the daemon starts")
+    }
+
+    fn log_path(&self, program: &str) -> PathBuf {
+        self.root().join(format!("{program}.log"))
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The home goes with the test; what the daemons said is worth keeping in its output.
+            for program in ["loki-gateway", "loki-runtime"] {
+                report(program, &self.log(program));
+            }
+        }
+        let _codes = (self.stop_gateway(), self.stop_runtime());
+    }
+}
+
+/// Returns the body that starts a session on a project with the sample's PRD.
+#[must_use]
+pub fn session_request(project: &Path) -> Value {
+    json!({
+        "prd": {"name": "my-app.md", "text": "Make total.sh print the sum of its arguments."},
+        "project": project,
+    })
+}
+
+fn stop(child: Option<Child>) -> Option<i32> {
+    let mut child = child?;
+    process::signal(child.id(), Signal::TERM);
+    let status = poll::until("a daemon ends", || {
+        child.try_wait().expect("it can be waited for")
+    });
+    status.code()
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "a failed test shows what the daemons said"
+)]
+fn report(program: &str, log: &str) {
+    eprintln!("--- {program}\n{log}");
+}

@@ -1,0 +1,90 @@
+//! Processes by id: signals, ends, and what is left of a deployment.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+
+use crate::poll;
+
+/// Sends a signal; a process that is gone already is no error.
+///
+/// # Panics
+/// When the system refuses.
+pub fn signal(id: u32, signal: Signal) {
+    match kill_process(pid(id), signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => panic!("cannot signal process {id}: {error}"),
+    }
+}
+
+/// Returns whether a process runs; one that only waits to be collected does not.
+#[must_use]
+pub fn is_alive(id: u32) -> bool {
+    fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| {
+        let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        !state.starts_with(['Z', 'X'])
+    })
+}
+
+/// Lets a process write files, or has every write of it fail as on a full disk.
+///
+/// # Panics
+/// When the system refuses.
+pub fn let_write(id: u32, may: bool) {
+    let current = if may { None } else { Some(0) };
+    let limit = Rlimit {
+        current,
+        maximum: None,
+    };
+    prlimit(Some(pid(id)), Resource::Fsize, limit).expect("the limit can be set");
+}
+
+/// Waits until a process is gone.
+///
+/// # Panics
+/// When it stays.
+pub fn wait_until_gone(id: u32) {
+    poll::until(&format!("process {id} ends"), || {
+        (!is_alive(id)).then_some(())
+    });
+}
+
+/// Returns the processes that work in `directory` or speak of it, besides this one, each with its
+/// command line.
+#[must_use]
+pub fn around(directory: &Path) -> Vec<(u32, String)> {
+    let needle = directory.as_os_str().as_encoded_bytes();
+    let own = std::process::id();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("/proc is there").flatten() {
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        if id == own || !is_alive(id) {
+            continue;
+        }
+        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let works_there = fs::read_link(entry.path().join("cwd"))
+            .is_ok_and(|folder| folder.starts_with(directory));
+        if works_there || contains(&command, needle) || contains(&environment, needle) {
+            found.push((id, String::from_utf8_lossy(&command).replace('\0', " ")));
+        }
+    }
+    found
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
+}
+
+fn pid(id: u32) -> Pid {
+    Pid::from_raw(i32::try_from(id).expect("process ids are small")).expect("not 0")
+}

@@ -1,0 +1,113 @@
+//! Every line of the feature description has a row: a test that attacks it, or the issue that will.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::process::Command;
+
+use serde::Deserialize;
+use tests::command;
+use tests::programs;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Promises {
+    /// Titles of the issues that open rows may name.
+    issues: Vec<String>,
+    promise: Vec<Promise>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Promise {
+    /// The feature description's own words.
+    text: String,
+    /// What switches it on; empty if it is always on.
+    switch: String,
+    /// Who enforces it.
+    layer: String,
+    /// Tests of the suite that attack it.
+    #[serde(default)]
+    tests: Vec<String>,
+    /// Title of the issue that closes it.
+    #[serde(default)]
+    open: Option<String>,
+}
+
+fn promises() -> Promises {
+    let text = fs::read_to_string(programs::project().join("tests/promises.toml")).unwrap();
+    toml::from_str(&text).unwrap()
+}
+
+fn tests_of_the_suite() -> BTreeSet<String> {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--list", "--format", "terse"]);
+    command::run(&mut command)
+        .output()
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_promise_names_a_test_or_the_issue_that_closes_it() {
+    let promises = promises();
+    for promise in &promises.promise {
+        let kept = !promise.tests.is_empty();
+        let open = promise.open.is_some();
+        assert!(kept || open, "neither kept nor open: {promise:?}");
+        if let Some(title) = &promise.open {
+            assert!(
+                promises.issues.contains(title),
+                "no such issue: {promise:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_named_test_exists() {
+    let tests = tests_of_the_suite();
+    assert!(tests.len() > 30, "{tests:?}");
+    for promise in promises().promise {
+        for test in &promise.tests {
+            assert!(
+                tests.contains(test),
+                "{test} does not exist: {:?}",
+                promise.text
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_are_whole_and_unique() {
+    let promises = promises();
+    let layers = [
+        "gateway",
+        "runtime",
+        "kernel",
+        "proxy",
+        "gate",
+        "command line",
+        "documentation",
+        "none yet",
+    ];
+    let mut texts = BTreeSet::new();
+    for promise in &promises.promise {
+        assert!(!promise.text.is_empty(), "{promise:?}");
+        assert!(
+            promise.switch.is_empty() || promise.switch.trim() == promise.switch,
+            "{promise:?}"
+        );
+        assert!(layers.contains(&promise.layer.as_str()), "{promise:?}");
+        assert!(texts.insert(&promise.text), "twice: {promise:?}");
+        let nobody = promise.layer == "none yet";
+        assert_eq!(
+            nobody,
+            promise.tests.is_empty(),
+            "an unenforced row has no test: {promise:?}"
+        );
+    }
+}
