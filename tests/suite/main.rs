@@ -19,6 +19,7 @@ mod layout;
 mod links;
 mod main_job;
 mod metrics;
+mod oidc;
 mod promises;
 mod refusals;
 mod revocation;
