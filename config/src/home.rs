@@ -73,6 +73,30 @@ impl Home {
         self.0.join("keys").join("statement.key")
     }
 
+    /// Returns the key that seals each commit of the audit trail (mode 0600).
+    #[must_use]
+    pub fn audit_mac_key(&self) -> PathBuf {
+        self.0.join("keys").join("audit-mac.key")
+    }
+
+    /// Returns the key that signs checkpoints of the audit trail (mode 0600).
+    #[must_use]
+    pub fn audit_signing_key(&self) -> PathBuf {
+        self.0.join("keys").join("audit-signing.key")
+    }
+
+    /// Returns the public half of [`Self::audit_signing_key`], for auditors (PEM).
+    #[must_use]
+    pub fn audit_public_key(&self) -> PathBuf {
+        self.0.join("keys").join("audit-signing.pub")
+    }
+
+    /// Returns the copy of the newest checkpoint, kept apart from the audit files (mode 0600).
+    #[must_use]
+    pub fn audit_checkpoint(&self) -> PathBuf {
+        self.0.join("keys").join("audit-checkpoint.json")
+    }
+
     /// Returns the folder of the runtime's store, repositories and workspaces (mode 0700).
     #[must_use]
     pub fn runtime(&self) -> PathBuf {

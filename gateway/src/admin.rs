@@ -29,13 +29,14 @@ pub(crate) async fn answer(
         "metrics.show" => Ok(metrics_text(state).await),
         "audit.query" => audit::query(state, query).await,
         "audit.summary" => audit::summary(state, query).await,
+        "audit.verify" => audit::verify(state, query).await,
         _ => Err(Refusal::Internal),
     }
 }
 
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 7] = [
+const ANSWERED: [&str; 8] = [
     "landing.show",
     "health.show",
     "health.live",
@@ -43,6 +44,7 @@ const ANSWERED: [&str; 7] = [
     "metrics.show",
     "audit.query",
     "audit.summary",
+    "audit.verify",
 ];
 
 fn landing() -> Answer {

@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod audit_proof;
 mod bind;
 mod command_line;
 mod confinement;

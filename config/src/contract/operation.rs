@@ -44,6 +44,8 @@ pub enum Method {
     Get,
     /// Changes.
     Post,
+    /// Takes away.
+    Delete,
 }
 
 impl Method {
@@ -53,6 +55,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Delete => "DELETE",
         }
     }
 }
@@ -114,6 +117,14 @@ impl Operation {
             body_bytes_max: 64 * 1024,
             idempotent: false,
             ..Self::read(name, path, scope)
+        }
+    }
+
+    const fn removal(name: &'static str, path: &'static str, scope: Scope) -> Self {
+        Self {
+            method: Method::Delete,
+            body_bytes_max: 0,
+            ..Self::change(name, path, scope)
         }
     }
 
@@ -204,6 +215,9 @@ impl fmt::Display for Operation {
 /// Longest accepted body of `POST /api/sessions`: a PRD of 1 MiB and room for JSON escapes.
 const SESSION_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// Longest accepted body of an import: its most learnings at their longest, with JSON escapes.
+const LEARNINGS_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// Every operation that is built.
 pub static OPERATIONS: &[Operation] = &[
     Operation::probe("landing.show", "/").on("page", "Names the program."),
@@ -229,6 +243,12 @@ pub static OPERATIONS: &[Operation] = &[
     )
     .by_gateway()
     .on("audit", "Counts audit records by action, user and outcome."),
+    Operation::read("audit.verify", "/api/enterprise/audit/verify", Scope::Audit)
+        .by_gateway()
+        .on(
+            "audit",
+            "Proves that no audit record was changed or removed.",
+        ),
     Operation::read("session.list", "/api/sessions", Scope::Read)
         .on("session", "Lists sessions, newest first."),
     Operation::change("session.start", "/api/sessions", Scope::Control)
@@ -245,6 +265,75 @@ pub static OPERATIONS: &[Operation] = &[
         .idempotent()
         .recorded_as("session.stop")
         .on("session", "Stops the only live session."),
+    Operation::read("project.list", "/api/registry/projects", Scope::Read)
+        .on("project", "Lists the registered projects, by path."),
+    Operation::change("project.register", "/api/registry/projects", Scope::Control)
+        .idempotent()
+        .on("project", "Registers a project below an allowed root."),
+    Operation::read("project.show", "/api/registry/projects/{id}", Scope::Read)
+        .on("project", "Tells everything about one project."),
+    Operation::removal(
+        "project.remove",
+        "/api/registry/projects/{id}",
+        Scope::Control,
+    )
+    .on(
+        "project",
+        "Takes a project out of the registry; its files stay.",
+    ),
+    Operation::read(
+        "project.health",
+        "/api/registry/projects/{id}/health",
+        Scope::Read,
+    )
+    .on("project", "Checks one project's folder."),
+    Operation::read("project.health_all", "/api/registry/health", Scope::Read)
+        .on("project", "Checks the folders of all projects."),
+    Operation::read("project.discover", "/api/registry/discover", Scope::Read)
+        .on("project", "Finds folders that could be registered."),
+    Operation::change("project.sync", "/api/registry/sync", Scope::Control)
+        .idempotent()
+        .on("project", "Brings the registry up to date with the disk."),
+    Operation::read("task.list", "/api/registry/tasks", Scope::Read)
+        .on("task", "Lists tasks of all registered projects."),
+    Operation::read("learning.list", "/api/registry/learnings", Scope::Read)
+        .on("learning", "Lists or searches learnings."),
+    Operation::change("learning.add", "/api/registry/learnings", Scope::Control).on(
+        "learning",
+        "Remembers a learning that a person vouches for.",
+    ),
+    Operation::read(
+        "learning.stats",
+        "/api/registry/learnings/stats",
+        Scope::Read,
+    )
+    .on("learning", "Counts learnings by type and label."),
+    Operation::change(
+        "learning.import",
+        "/api/registry/learnings/import",
+        Scope::Control,
+    )
+    .body(LEARNINGS_BODY_BYTES_MAX)
+    .idempotent()
+    .on(
+        "learning",
+        "Remembers learnings of another memory, in quarantine.",
+    ),
+    Operation::read("learning.show", "/api/registry/learnings/{id}", Scope::Read)
+        .on("learning", "Tells everything about one learning."),
+    Operation::removal(
+        "learning.forget",
+        "/api/registry/learnings/{id}",
+        Scope::Control,
+    )
+    .on("learning", "Forgets a learning."),
+    Operation::change(
+        "learning.trust",
+        "/api/registry/learnings/{id}/trust",
+        Scope::Control,
+    )
+    .idempotent()
+    .on("learning", "Trusts a learning that a person has reviewed."),
 ];
 
 /// What the table says about a method and a path.
