@@ -30,7 +30,7 @@ use crate::listener::{ListenError, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::random::{self, NoRandomness};
-use crate::reload::Reload;
+use crate::reload::{Reload, Signals};
 use crate::runtime_client::RuntimeClient;
 use crate::settings_change;
 use crate::state::State;
@@ -208,15 +208,16 @@ async fn serve(
     let proxy = http_proxy(Arc::clone(&state));
 
     let leaf = certificate.as_ref().map(|active| active.leaf_sha256());
+    let signals = Signals::install().map_err(Failure::System)?;
     let endpoint = EndpointFile::write(&state, address, leaf).map_err(Failure::System)?;
     tracing::info!(url = endpoint.url(), "listening");
     let (stop, stopping) = watch::channel(false);
     let serving = tokio::spawn(listener.serve(proxy, Arc::clone(&state), stopping, drain_timeout));
 
     let summarising = tokio::spawn(edge_record::summarise(Arc::clone(&state)));
-    let mut reload = Reload::new(Arc::clone(&state), certificate, endpoint);
+    let mut reload = Reload::new(Arc::clone(&state), certificate, endpoint, signals);
 
-    let cause = reload.until_told_to_stop().await.map_err(Failure::System)?;
+    let cause = reload.until_told_to_stop().await;
     tracing::info!(cause, "stopping");
     state.draining.store(true, Ordering::Relaxed);
     stop.send_replace(true);
