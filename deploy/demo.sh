@@ -91,6 +91,17 @@ prepare() {
     fi
     cat "$work/my-app.md"
 
+    # Where the kernel cannot enforce the jail, the demo's own harmless agent runs all the same.
+    advisory=false
+    case $(loki-jail probe) in
+        *'"file_system":{"state":"enforced"}'*) ;;
+        *)
+            advisory=true
+            echo "this kernel cannot enforce the jail, so the scripted agent runs without it;"
+            echo "its session says so, and loki doctor says what is missing"
+            ;;
+    esac
+
     cat >"$LOKI_DATA_DIR/runtime.toml" <<SETTINGS
 provider = "claude"
 
@@ -106,6 +117,7 @@ roots = ["$work"]
 
 [jail]
 read = ["$work/agent.sh"]
+allow_advisory = $advisory
 SETTINGS
 }
 

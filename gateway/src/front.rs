@@ -107,6 +107,9 @@ impl Front {
     fn pass(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> bool {
         let came = &buffer.filled()[before..];
         self.pace.came(came.len(), self.wire.waits());
+        if self.wire.skim(came.len()) {
+            return true;
+        }
         let held_before = self.wire.held();
         self.passed.clear();
         self.taken = 0;
@@ -119,6 +122,8 @@ impl Front {
         }
         if held_before == 0 && self.wire.held() == 0 {
             self.passed.clear();
+            // What one large read took is not kept for the life of the connection.
+            self.passed.shrink_to(PASSED_BYTES_KEPT);
             return true;
         }
         buffer.set_filled(before);
@@ -271,6 +276,9 @@ impl Pace {
         Poll::Ready(late)
     }
 }
+
+/// Capacity that a connection keeps for bytes which have passed.
+const PASSED_BYTES_KEPT: usize = 2 * 1024;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

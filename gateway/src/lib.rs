@@ -31,6 +31,7 @@ mod reload;
 mod request;
 mod route;
 mod runtime_client;
+mod settings_change;
 mod state;
 mod statement;
 mod suppression;

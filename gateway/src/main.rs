@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match serve::run(loaded.settings) {
+    match serve::run(loaded.settings, &loaded.effective) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!("cannot go on: {failure}");

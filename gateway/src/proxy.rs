@@ -25,7 +25,7 @@ use crate::state::State;
 use crate::upstream;
 
 /// Longest time that a body which nobody wants may hold its connection.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Names of our own error types, which `fail_to_proxy` turns back into refusals.
 const AUDIT_UNCERTAIN: ErrorType = ErrorType::Custom("audit uncertain");
@@ -59,8 +59,9 @@ impl Proxy {
         self.write(session, record, answer).await
     }
 
-    /// Writes an answer of our own. On HTTP/2 the rest of the request's body is then read: a stream
-    /// that is dropped before its end is reset, and the caller may lose the answer.
+    /// Writes an answer of our own. The rest of the request's body is then read, for a bounded
+    /// time: a stream or connection that ends before is reset, and a caller that is still sending
+    /// may lose the answer.
     async fn write(
         &self,
         session: &mut Session,
@@ -69,9 +70,9 @@ impl Proxy {
     ) -> pingora::Result<()> {
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         answer.write(session, record, self.tls()).await?;
-        if session.is_http2()
-            && let Err(error) = session.drain_request_body().await
-        {
+        // The answer leaves before we wait for anything.
+        session.as_downstream_mut().finish_body().await?;
+        if let Err(error) = session.drain_request_body().await {
             tracing::debug!(%error, "the rest of a refused body was not read");
         }
         Ok(())

@@ -250,7 +250,7 @@ impl RequestRecord {
     fn action(&self) -> &'static str {
         match (&self.refusal, self.operation) {
             (Some(refusal), _) if self.admission.is_none() => refusal.action(),
-            (_, Some(operation)) => operation.name,
+            (_, Some(operation)) => operation.action,
             (_, None) => "request.aborted",
         }
     }

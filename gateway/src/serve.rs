@@ -10,11 +10,13 @@ use std::thread;
 use config::contract::caller::StatementKey;
 use config::contract::id::InstanceId;
 use config::gateway::GatewaySettings;
+use config::load::Effective;
 use config::private;
 use config::secret::{self, KeyFileError};
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use crate::audit::{Audit, AuditError};
@@ -28,6 +30,7 @@ use crate::proxy::Proxy;
 use crate::random::{self, NoRandomness};
 use crate::reload::Reload;
 use crate::runtime_client::RuntimeClient;
+use crate::settings_change;
 use crate::state::State;
 use crate::statement::Statements;
 use crate::suppression::Suppression;
@@ -93,7 +96,7 @@ impl Failure {
 ///
 /// # Errors
 /// When a part cannot be built; nothing is served then.
-pub fn run(settings: GatewaySettings) -> Result<(), Failure> {
+pub fn run(settings: GatewaySettings, effective: &[Effective]) -> Result<(), Failure> {
     // One crypto library for everything; it fails only if another was installed before.
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -108,16 +111,29 @@ pub fn run(settings: GatewaySettings) -> Result<(), Failure> {
         .transpose()?
         .map(|certificate| Arc::new(ActiveCertificate::new(certificate)));
     prepare_home(&settings)?;
+    raise_open_files();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads())
         .enable_all()
         .build()
         .map_err(Failure::System)?
-        .block_on(serve(settings, certificate))
+        .block_on(serve(settings, effective, certificate))
 }
 
 fn threads() -> usize {
     thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
+/// Each connection needs descriptors; the usual soft limit of 1,024 is made for other programs.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files; see ulimit -n");
+    }
 }
 
 fn prepare_home(settings: &GatewaySettings) -> Result<(), Failure> {
@@ -135,6 +151,7 @@ fn prepare_home(settings: &GatewaySettings) -> Result<(), Failure> {
 
 async fn serve(
     settings: GatewaySettings,
+    effective: &[Effective],
     certificate: Option<Arc<ActiveCertificate>>,
 ) -> Result<(), Failure> {
     let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
@@ -151,6 +168,12 @@ async fn serve(
         settings.audit_enabled,
         settings.limits.audit_queue_max,
     )?;
+    settings_change::record(&settings.home, effective, &audit)
+        .await
+        .map_err(|source| Failure::Home {
+            path: settings.home.dashboard().display().to_string(),
+            source,
+        })?;
     let watch = TokenWatch::start(&settings.home, report_tokens)?;
     let drain_timeout = settings.limits.drain_timeout;
     let state = Arc::new(State {

@@ -72,6 +72,18 @@ impl Wire {
         }
     }
 
+    /// Follows bytes that lie within a body of known length, where every byte passes; returns
+    /// whether they all do, and takes nothing if not.
+    pub(crate) fn skim(&mut self, count: usize) -> bool {
+        match &mut self.place {
+            Place::Length(left) if *left > count as u64 => {
+                *left -= count as u64;
+                true
+            }
+            Place::Length(_) | Place::Head | Place::Chunked(_) => false,
+        }
+    }
+
     /// Takes bytes that came and appends to `passed` those that may go on.
     ///
     /// # Errors

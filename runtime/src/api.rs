@@ -6,8 +6,10 @@
 
 pub mod events;
 pub mod figures;
+pub mod learnings;
 pub mod listen;
 pub mod problem;
+pub mod projects;
 pub mod serve;
 pub mod sessions;
 pub mod statement;
@@ -24,6 +26,8 @@ use config::contract::caller::Verifier;
 use config::contract::figures as contract_figures;
 use config::contract::operation::{Method, OPERATIONS, Operation, Owner};
 
+use crate::memory::Memory;
+use crate::registry::Registry;
 use crate::session::Sessions;
 use crate::store::Store;
 
@@ -32,6 +36,8 @@ use crate::store::Store;
 pub struct Api {
     sessions: Sessions,
     store: Store,
+    registry: Registry,
+    memory: Memory,
     verifier: Arc<Mutex<Verifier>>,
     refused: Arc<AtomicU64>,
     started: Instant,
@@ -40,10 +46,13 @@ pub struct Api {
 impl Api {
     /// Builds the API of a runtime that starts now.
     #[must_use]
-    pub fn new(sessions: Sessions, store: Store, verifier: Verifier) -> Self {
+    pub fn new(sessions: Sessions, store: Store, registry: Registry, verifier: Verifier) -> Self {
+        let memory = Memory::new(store.clone(), registry.clone());
         Self {
             sessions,
+            memory,
             store,
+            registry,
             verifier: Arc::new(Mutex::new(verifier)),
             refused: Arc::default(),
             started: Instant::now(),
@@ -102,12 +111,31 @@ const HANDLERS: &[(&str, Handler)] = &[
     ("session.events", |method| on(method, events::page)),
     ("session.stop", |method| on(method, sessions::stop)),
     ("control.stop", |method| on(method, sessions::stop_only)),
+    ("project.list", |method| on(method, projects::list)),
+    ("project.register", |method| on(method, projects::register)),
+    ("project.show", |method| on(method, projects::show)),
+    ("project.remove", |method| on(method, projects::remove)),
+    ("project.health", |method| on(method, projects::health)),
+    ("project.health_all", |method| {
+        on(method, projects::health_all)
+    }),
+    ("project.discover", |method| on(method, projects::discover)),
+    ("project.sync", |method| on(method, projects::sync)),
+    ("task.list", |method| on(method, projects::tasks)),
+    ("learning.list", |method| on(method, learnings::list)),
+    ("learning.add", |method| on(method, learnings::add)),
+    ("learning.stats", |method| on(method, learnings::stats)),
+    ("learning.import", |method| on(method, learnings::import)),
+    ("learning.show", |method| on(method, learnings::show)),
+    ("learning.forget", |method| on(method, learnings::forget)),
+    ("learning.trust", |method| on(method, learnings::trust)),
 ];
 
 const fn filter(method: Method) -> MethodFilter {
     match method {
         Method::Get => MethodFilter::GET,
         Method::Post => MethodFilter::POST,
+        Method::Delete => MethodFilter::DELETE,
     }
 }
 

@@ -1,6 +1,6 @@
 //! New names for new things: drawn at random, so that nobody can guess the next one.
 
-use config::contract::id::{RequestId, SessionId};
+use config::contract::id::{LearningId, ProjectId, RequestId, SessionId};
 
 /// The system gave no randomness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +13,22 @@ pub struct NoRandomness;
 /// When the system gives no randomness.
 pub fn session_id() -> Result<SessionId, NoRandomness> {
     random().map(SessionId::from_random)
+}
+
+/// Draws the id of a newly registered project.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn project_id() -> Result<ProjectId, NoRandomness> {
+    random().map(ProjectId::from_random)
+}
+
+/// Draws the id of a new learning.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn learning_id() -> Result<LearningId, NoRandomness> {
+    random().map(LearningId::from_random)
 }
 
 /// Draws a request id for what the runtime does of its own accord, such as the sweep at start.

@@ -14,6 +14,7 @@ use config::secret;
 use runtime::api::{self, Api, listen::Door, listen::Lock, serve::Server};
 use runtime::arguments::Arguments;
 use runtime::provider::Providers;
+use runtime::registry::Registry;
 use runtime::sandbox::Sandbox;
 use runtime::session::{Sessions, recovery, run::Agency};
 use runtime::shutdown::Signals;
@@ -61,7 +62,9 @@ async fn run(
     let sessions = Sessions::new(Arc::clone(&settings), providers, store.clone(), agency);
     let keys = keys.iter().map(StatementKey::new).collect();
     let verifier = Verifier::new(keys, clock::now().timestamp_millis());
-    let router = api::router(Api::new(sessions.clone(), store.clone(), verifier))?;
+    let registry = Registry::new(store.clone(), Arc::clone(&settings));
+    let api = Api::new(sessions.clone(), store.clone(), registry, verifier);
+    let router = api::router(api)?;
     let server = Server::start(Door::open(&settings.socket, &lock).await?, router);
     tracing::info!(socket = %settings.socket.display(), "runtime ready");
 

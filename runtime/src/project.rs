@@ -69,13 +69,7 @@ impl Project {
     /// # Errors
     /// When it is no project below one of `roots`; the text names the fix.
     pub fn check(path: &Path, roots: &[PathBuf], home: &Home) -> Result<Self, ProjectError> {
-        let directory = canonical(path)?;
-        require_root(&directory, roots)?;
-        let data = home.directory();
-        let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-        if data.starts_with(&directory) || directory.starts_with(&data) {
-            return Err(ProjectError::Overlap { path: directory });
-        }
+        let directory = locate(path, roots, home)?;
         let git_directory = directory.join(".git");
         check_repository(&directory, &git_directory).map_err(|(what, fix)| {
             ProjectError::Repository {
@@ -100,6 +94,22 @@ impl Project {
     pub(crate) fn git_directory(&self) -> &Path {
         &self.git_directory
     }
+}
+
+/// Returns the canonical path of a folder that lies below one of `roots` and apart from the data
+/// directory; it need not be a repository.
+///
+/// # Errors
+/// When it is no such folder; the text names the fix.
+pub fn locate(path: &Path, roots: &[PathBuf], home: &Home) -> Result<PathBuf, ProjectError> {
+    let directory = canonical(path)?;
+    require_root(&directory, roots)?;
+    let data = home.directory();
+    let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+    if data.starts_with(&directory) || directory.starts_with(&data) {
+        return Err(ProjectError::Overlap { path: directory });
+    }
+    Ok(directory)
 }
 
 fn canonical(path: &Path) -> Result<PathBuf, ProjectError> {

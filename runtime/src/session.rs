@@ -4,6 +4,7 @@
 //! along, and moves only as [`state`] allows. No lock is held across an `await`.
 
 pub mod acceptance;
+pub mod learning;
 pub mod live;
 pub mod output;
 pub mod prompt;
@@ -36,6 +37,7 @@ use crate::clock;
 use crate::identity::{self, NoRandomness};
 use crate::project::{Project, ProjectError};
 use crate::provider::Providers;
+use crate::registry::{Registry, RegistryError};
 use crate::store::{NewEvent, NewSession, Store, StoreError};
 use acceptance::{Accepted, Unacceptable};
 use live::{Assignment, Live};
@@ -222,6 +224,7 @@ impl Inner {
         if self.table().closed {
             return Err(StartError::Closed);
         }
+        self.note_project(&session.view.project).await?;
         self.store.create(&session, first, now).await?;
         let view = session.view.clone();
         let assignment = Assignment {
@@ -229,6 +232,7 @@ impl Inner {
             provider: accepted.provider,
             project,
             branch_protection: session.branch_protection,
+            readable: statement.caller.projects.clone(),
             request_id: session.request_id,
         };
         let live = Arc::new(Live::new(self.store.clone(), session.view, assignment));
@@ -243,6 +247,19 @@ impl Inner {
         tracing::info!(session = %view.id, provider = view.provider, "session created");
         tokio::spawn(self.attend(live, place));
         Ok(view)
+    }
+
+    /// Enters the session's project in the registry, so that its tasks are listed. A full registry
+    /// keeps no session from working.
+    async fn note_project(&self, path: &str) -> Result<(), StoreError> {
+        match Registry::note_session(&self.store, path.to_owned()).await {
+            Ok(()) => Ok(()),
+            Err(RegistryError::Store(error)) => Err(error),
+            Err(error) => {
+                tracing::warn!(project = path, %error, "project of a session not registered");
+                Ok(())
+            }
+        }
     }
 
     /// Checks the project that was asked for, and whether the caller may work on it.

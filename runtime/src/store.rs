@@ -5,8 +5,11 @@
 //! other module speaks SQL.
 
 mod events;
+mod learnings;
 mod processes;
+mod projects;
 mod sessions;
+mod tasks;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,8 +23,11 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 pub use events::NewEvent;
+pub use learnings::{Learned, LearningQuestion, any_word, words};
 pub use processes::Process;
+pub use projects::{NewProject, Remembered, folder_name};
 pub use sessions::{NewSession, Unfinished};
+pub use tasks::{TaskQuestion, status_of};
 
 /// The runtime's memory; cheap to clone.
 #[derive(Clone, Debug)]

@@ -10,6 +10,26 @@ use tests::poll;
 use tests::process;
 
 #[test]
+fn changed_settings_are_recorded_at_the_next_start() {
+    let mut deployment = Deployment::builder().with_tokens().start();
+    let changes = |deployment: &Deployment| deployment.audit().of_action("config.change");
+    assert_eq!(changes(&deployment).len(), 1);
+    let _same = deployment.stop_gateway();
+    deployment.start_gateway();
+    assert_eq!(changes(&deployment).len(), 1, "nothing has changed");
+    let _other = deployment.stop_gateway();
+    deployment.write_settings("gateway.toml", "[limits]\nheader_count_max = 50\n");
+    deployment.start_gateway();
+    let changes = changes(&deployment);
+    assert_eq!(changes.len(), 2);
+    assert_eq!(
+        changes[1]["details"],
+        json!({ "changed": "limits.header_count_max" })
+    );
+    assert_eq!(changes[1]["resource"], "config:gateway");
+}
+
+#[test]
 fn token_commands_are_recorded_with_who_and_what() {
     let deployment = Deployment::builder().with_tokens().start();
     let token = deployment.token("ci-bot", &["--role", "viewer"]);
@@ -119,7 +139,7 @@ fn a_mutation_has_a_decision_an_outcome_and_an_end() {
     let token = deployment.token("ci-bot", &["--role", "operator"]);
     let client = deployment.client().with_token(&token.raw);
     let answer = client.request("POST", "/api/control/stop").send();
-    let before_poll = deployment.audit().of_action("control.stop");
+    let before_poll = deployment.audit().of_action("session.stop");
     let durable: Vec<&Value> = before_poll.iter().map(|record| &record["phase"]).collect();
     for phase in ["decision", "outcome"] {
         assert!(
@@ -128,7 +148,7 @@ fn a_mutation_has_a_decision_an_outcome_and_an_end() {
         );
     }
     let records = poll::until("the end", || {
-        let records = deployment.audit().of_action("control.stop");
+        let records = deployment.audit().of_action("session.stop");
         (records.len() == 3).then_some(records)
     });
     let phases: Vec<&str> = records

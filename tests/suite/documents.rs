@@ -127,7 +127,7 @@ fn the_api_document_lists_every_operation() {
         };
         let row = format!(
             "| `{operation}` | {scope} | `{}` | {} |",
-            operation.name, operation.summary
+            operation.action, operation.summary
         );
         assert!(text.contains(&row), "docs/api.md lacks\n{row}");
     }

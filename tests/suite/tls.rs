@@ -1,10 +1,13 @@
 //! TLS by the documented variables and flags; a pair that cannot protect anybody stops the start.
 
+use rustix::process::Signal;
 use tests::certificate::{Certificate, set_mode};
 use tests::client::Client;
 use tests::command::{self, Finished};
 use tests::deployment::Deployment;
 use tests::installation::Installation;
+use tests::poll;
+use tests::process;
 
 fn start(installation: &Installation, pair: &Certificate) -> Finished {
     command::run(
@@ -82,6 +85,40 @@ fn one_file_without_the_other_names_the_missing_one() {
         let finished = command::run(&mut installation.command("loki-gateway")).ended_with(64);
         assert!(finished.stderr.contains(missing), "{finished}");
     }
+}
+
+#[test]
+fn a_renewed_certificate_is_used_without_a_restart_and_a_bad_one_is_not() {
+    let deployment = Deployment::builder().with_tls().with_tokens().start();
+    let folder = deployment.root();
+    let url = deployment.endpoint().unwrap().url;
+    let address = url.strip_prefix("https://").unwrap().parse().unwrap();
+    let first = Certificate::good(folder, "first");
+    let in_use = [
+        folder.join("server-cert.pem"),
+        folder.join("server-key.pem"),
+    ];
+    let put = |pair: &Certificate| {
+        std::fs::copy(&pair.key, &in_use[1]).unwrap();
+        std::fs::copy(&pair.certificate, &in_use[0]).unwrap();
+        process::signal(deployment.gateway_id(), Signal::HUP);
+    };
+    put(&first);
+    let renewed = Client::pinned(address, first.fingerprint());
+    poll::until("the renewed certificate is shown", || {
+        let answer = renewed.request("GET", "/health").try_send()?;
+        (answer.status == 200).then_some(())
+    });
+    put(&Certificate::expired(folder, "old"));
+    let told = deployment.audit().until("the refused renewal", |record| {
+        record["action"] == "certificate.reload" && record["outcome"] == "failed"
+    });
+    assert!(told.to_string().contains("expired"), "{told}");
+    let _still_served = renewed.get("/health").with_status(200);
+    let token = deployment.token("viewer", &["--role", "viewer"]);
+    let mut command = deployment.command("loki");
+    let finished = command::run(command.arg("status").env("LOKI_TOKEN", &token.raw));
+    assert_eq!(finished.code, 0, "the command line follows: {finished}");
 }
 
 #[test]

@@ -98,6 +98,14 @@ id_type!(
     /// Names one run of a gateway process, so that the runtime can tell two gateways apart.
     InstanceId, "instance", "gw-", 12
 );
+id_type!(
+    /// Names one registered project; chosen at random, never derived from its path.
+    ProjectId, "project", "proj-", 12
+);
+id_type!(
+    /// Names one learning.
+    LearningId, "learning", "learn-", 12
+);
 
 #[cfg(test)]
 mod tests {

@@ -44,6 +44,8 @@ pub enum Method {
     Get,
     /// Changes.
     Post,
+    /// Takes away.
+    Delete,
 }
 
 impl Method {
@@ -53,6 +55,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Delete => "DELETE",
         }
     }
 }
@@ -60,8 +63,10 @@ impl Method {
 /// One thing that a caller can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// The name, which is the audit action too.
+    /// The name.
     pub name: &'static str,
+    /// What the audit calls it: the name, unless another operation does the same.
+    pub action: &'static str,
     /// The method.
     pub method: Method,
     /// The path; a segment in braces stands for one value.
@@ -92,6 +97,7 @@ impl Operation {
     const fn read(name: &'static str, path: &'static str, scope: Scope) -> Self {
         Self {
             name,
+            action: name,
             method: Method::Get,
             path,
             access: Access::Scoped(scope),
@@ -111,6 +117,14 @@ impl Operation {
             body_bytes_max: 64 * 1024,
             idempotent: false,
             ..Self::read(name, path, scope)
+        }
+    }
+
+    const fn removal(name: &'static str, path: &'static str, scope: Scope) -> Self {
+        Self {
+            method: Method::Delete,
+            body_bytes_max: 0,
+            ..Self::change(name, path, scope)
         }
     }
 
@@ -142,6 +156,10 @@ impl Operation {
             body_bytes_max,
             ..self
         }
+    }
+
+    const fn recorded_as(self, action: &'static str) -> Self {
+        Self { action, ..self }
     }
 
     const fn idempotent(self) -> Self {
@@ -197,6 +215,9 @@ impl fmt::Display for Operation {
 /// Longest accepted body of `POST /api/sessions`: a PRD of 1 MiB and room for JSON escapes.
 const SESSION_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// Longest accepted body of an import: its most learnings at their longest, with JSON escapes.
+const LEARNINGS_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// Every operation that is built.
 pub static OPERATIONS: &[Operation] = &[
     Operation::probe("landing.show", "/").on("page", "Names the program."),
@@ -242,7 +263,77 @@ pub static OPERATIONS: &[Operation] = &[
         .on("session", "Stops one session and hands over its branch."),
     Operation::change("control.stop", "/api/control/stop", Scope::Control)
         .idempotent()
+        .recorded_as("session.stop")
         .on("session", "Stops the only live session."),
+    Operation::read("project.list", "/api/registry/projects", Scope::Read)
+        .on("project", "Lists the registered projects, by path."),
+    Operation::change("project.register", "/api/registry/projects", Scope::Control)
+        .idempotent()
+        .on("project", "Registers a project below an allowed root."),
+    Operation::read("project.show", "/api/registry/projects/{id}", Scope::Read)
+        .on("project", "Tells everything about one project."),
+    Operation::removal(
+        "project.remove",
+        "/api/registry/projects/{id}",
+        Scope::Control,
+    )
+    .on(
+        "project",
+        "Takes a project out of the registry; its files stay.",
+    ),
+    Operation::read(
+        "project.health",
+        "/api/registry/projects/{id}/health",
+        Scope::Read,
+    )
+    .on("project", "Checks one project's folder."),
+    Operation::read("project.health_all", "/api/registry/health", Scope::Read)
+        .on("project", "Checks the folders of all projects."),
+    Operation::read("project.discover", "/api/registry/discover", Scope::Read)
+        .on("project", "Finds folders that could be registered."),
+    Operation::change("project.sync", "/api/registry/sync", Scope::Control)
+        .idempotent()
+        .on("project", "Brings the registry up to date with the disk."),
+    Operation::read("task.list", "/api/registry/tasks", Scope::Read)
+        .on("task", "Lists tasks of all registered projects."),
+    Operation::read("learning.list", "/api/registry/learnings", Scope::Read)
+        .on("learning", "Lists or searches learnings."),
+    Operation::change("learning.add", "/api/registry/learnings", Scope::Control).on(
+        "learning",
+        "Remembers a learning that a person vouches for.",
+    ),
+    Operation::read(
+        "learning.stats",
+        "/api/registry/learnings/stats",
+        Scope::Read,
+    )
+    .on("learning", "Counts learnings by type and label."),
+    Operation::change(
+        "learning.import",
+        "/api/registry/learnings/import",
+        Scope::Control,
+    )
+    .body(LEARNINGS_BODY_BYTES_MAX)
+    .idempotent()
+    .on(
+        "learning",
+        "Remembers learnings of another memory, in quarantine.",
+    ),
+    Operation::read("learning.show", "/api/registry/learnings/{id}", Scope::Read)
+        .on("learning", "Tells everything about one learning."),
+    Operation::removal(
+        "learning.forget",
+        "/api/registry/learnings/{id}",
+        Scope::Control,
+    )
+    .on("learning", "Forgets a learning."),
+    Operation::change(
+        "learning.trust",
+        "/api/registry/learnings/{id}/trust",
+        Scope::Control,
+    )
+    .idempotent()
+    .on("learning", "Trusts a learning that a person has reviewed."),
 ];
 
 /// What the table says about a method and a path.

@@ -141,6 +141,11 @@ impl Client {
         answer::json(self.send(request)?)
     }
 
+    /// Asks for something to be taken away.
+    pub(crate) fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.send(self.request(Method::DELETE, path)).map(drop)
+    }
+
     /// Returns whether the gateway accepts requests.
     pub(crate) fn is_ready(&self) -> bool {
         self.http

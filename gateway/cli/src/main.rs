@@ -15,10 +15,12 @@ mod doctor;
 mod enterprise;
 mod failure;
 mod health;
+mod memory;
 mod metrics;
 mod output;
 mod private_file;
 mod process;
+mod projects;
 mod start;
 mod status;
 mod stop;
@@ -59,6 +61,10 @@ enum Command {
     Enterprise(enterprise::Arguments),
     #[command(subcommand)]
     Audit(agent_audit::Command),
+    #[command(subcommand)]
+    Memory(memory::Command),
+    #[command(subcommand)]
+    Projects(projects::Command),
     Metrics(metrics::Arguments),
     Health(health::Arguments),
     Doctor(doctor::Arguments),
@@ -86,6 +92,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Dashboard(command) => dashboard::run(&context, &command),
         Command::Enterprise(arguments) => enterprise::run(&context, arguments),
         Command::Audit(command) => agent_audit::run(&context, &command),
+        Command::Memory(command) => memory::run(&context, command),
+        Command::Projects(command) => projects::run(&context, command),
         Command::Metrics(arguments) => metrics::run(&context, &arguments),
         Command::Health(arguments) => health::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),

@@ -86,6 +86,20 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
+/// Returns a text as one value of a query or one segment of a path.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            shown.push(char::from(byte));
+        } else {
+            // Writing into a String cannot fail.
+            write!(shown, "%{byte:02X}").unwrap_or_default();
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::visible;

@@ -10,6 +10,8 @@ use config::contract::id::RequestId;
 use config::contract::problem::{MEDIA_TYPE, Problem};
 use std::sync::Arc;
 
+use crate::memory::MemoryError;
+use crate::registry::RegistryError;
 use crate::session::StartError;
 use crate::session::acceptance::Unacceptable;
 use crate::session::stop::StopError;
@@ -203,6 +205,74 @@ impl From<StopError> for Refused {
                     .into()
             }
             StopError::Store(error) => internal(&error),
+        }
+    }
+}
+
+impl From<RegistryError> for Refused {
+    fn from(error: RegistryError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RegistryError::Unknown(_) => Problem::new("not-found", "There is no such project", 404)
+                .detail(detail)
+                .fix("list the projects with GET /api/registry/projects or loki projects list")
+                .into(),
+            RegistryError::Folder(_) => {
+                Problem::new("project-refused", "The project cannot be used", 422)
+                    .detail(format!("path: {detail}"))
+                    .into()
+            }
+            RegistryError::OtherProject(_) => {
+                Problem::new("other-project", "The credential is for other projects", 403)
+                    .detail(detail)
+                    .fix("use a credential that is bound to this project, or to none")
+                    .into()
+            }
+            RegistryError::Name { .. } => {
+                invalid(422, detail, "choose a short plain text, or leave it out")
+            }
+            RegistryError::AliasTaken(_) => Problem::new("alias-taken", "The alias is taken", 409)
+                .detail(detail)
+                .fix("choose another alias, or remove the other project")
+                .into(),
+            RegistryError::Full => Problem::new("registry-full", "The registry is full", 422)
+                .detail(detail)
+                .fix("remove projects that are gone")
+                .into(),
+            RegistryError::Store(_)
+            | RegistryError::NoRandomness(_)
+            | RegistryError::Interrupted => internal(&error),
+        }
+    }
+}
+
+impl From<MemoryError> for Refused {
+    fn from(error: MemoryError) -> Self {
+        let detail = error.to_string();
+        match error {
+            MemoryError::Registry(error) => error.into(),
+            MemoryError::Unknown(_) => Problem::new("not-found", "There is no such learning", 404)
+                .detail(detail)
+                .fix("list them with GET /api/registry/learnings or loki memory list")
+                .into(),
+            MemoryError::NoWords(_) => invalid(400, detail, "send ?query= with some words"),
+            MemoryError::Text(_) | MemoryError::Expiry(_) => invalid(
+                422,
+                detail,
+                "correct the member; docs/projects.md lists the bounds",
+            ),
+            MemoryError::TooMany => invalid(422, detail, "send several imports"),
+            MemoryError::ProjectNeeded => {
+                Problem::new("project-needed", "The learning needs a project", 403)
+                    .detail(detail)
+                    .fix("name the project")
+                    .into()
+            }
+            MemoryError::Full => Problem::new("memory-full", "The memory is full", 422)
+                .detail(detail)
+                .fix("forget learnings that are of no use any more")
+                .into(),
+            MemoryError::Store(_) | MemoryError::NoRandomness(_) => internal(&error),
         }
     }
 }

@@ -98,14 +98,17 @@ pub(super) async fn visible(
         .ok_or_else(|| no_session(id))
 }
 
-fn noted(note: &Note) -> Result<(HeaderName, HeaderValue), Refused> {
+pub(super) fn noted(note: &Note) -> Result<(HeaderName, HeaderValue), Refused> {
     let text = note.encode().map_err(|error| internal(&error))?;
     let value = HeaderValue::from_str(&text).map_err(|error| internal(&error))?;
     Ok((HeaderName::from_static(NOTE_HEADER), value))
 }
 
 /// Reads a JSON body within the operation's bound; unknown members are refused.
-async fn body<T: DeserializeOwned>(operation: &str, request: Request) -> Result<T, Refused> {
+pub(super) async fn body<T: DeserializeOwned>(
+    operation: &str,
+    request: Request,
+) -> Result<T, Refused> {
     let media_type = request.headers().get(header::CONTENT_TYPE);
     let is_json = media_type
         .and_then(|value| value.to_str().ok())
@@ -118,7 +121,7 @@ async fn body<T: DeserializeOwned>(operation: &str, request: Request) -> Result<
     let bytes = bytes(operation, request).await?;
     // Serde reads a struct from a list as well; the body is an object.
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        let fix = "send an object with prd and project";
+        let fix = "send an object; docs/api.md lists its members";
         return Err(invalid(400, "the body is not a JSON object", fix));
     }
     serde_json::from_slice(&bytes).map_err(|error| {
@@ -128,7 +131,7 @@ async fn body<T: DeserializeOwned>(operation: &str, request: Request) -> Result<
 }
 
 /// Reads the body of an operation that takes none; an empty object is as good as nothing.
-async fn empty_body(operation: &str, request: Request) -> Result<(), Refused> {
+pub(super) async fn empty_body(operation: &str, request: Request) -> Result<(), Refused> {
     let bytes = bytes(operation, request).await?;
     match bytes.trim_ascii() {
         b"" | b"{}" => Ok(()),

@@ -1,4 +1,6 @@
 mod door;
+mod learnings;
+mod projects;
 mod refusals;
 mod sessions;
 

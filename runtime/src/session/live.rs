@@ -30,6 +30,8 @@ pub struct Assignment {
     pub project: Project,
     /// Whether the work stays on the session's branch.
     pub branch_protection: bool,
+    /// The projects of which the session's starter may read; none means all.
+    pub readable: Option<Vec<String>>,
     /// The request that started it.
     pub request_id: RequestId,
 }

@@ -9,12 +9,14 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use config::contract::learning::LearningView;
 use config::contract::session::{Enforcement, SessionState, Verification};
 use config::private;
 use config::runtime::RuntimeSettings;
 use serde_json::json;
 
 use super::attended::{Attended, Bounds, Recorder, attend};
+use super::learning;
 use super::live::Live;
 use super::prompt::Prompt;
 use super::trail::{RUNTIME, Trail};
@@ -85,6 +87,10 @@ impl Agency {
                     Ok(ending) => ending,
                     Err(error) => Ending::failed(error.to_string()),
                 };
+                // Notes are a gift: a session does not fail because they cannot be kept.
+                if let Err(error) = learning::keep_notes(live, folder).await {
+                    tracing::warn!(session = %live.id(), %error, "agent's notes not kept");
+                }
                 workshop.hand_over(ending).await
             }
             Ok(None) => stopped(live),
@@ -97,9 +103,10 @@ impl Agency {
         let iterations_max = live.view().iterations_max;
         let mut done = Vec::new();
         let mut output = String::new();
+        let known = learning::recall(live).await?;
         for number in 1..=iterations_max {
             begin(live, number).await?;
-            let prompt = self.prompt(live, number, &done, &output);
+            let prompt = self.prompt(live, number, &done, &output, &known);
             let (agent, said) = self.agent(workshop, number, &prompt).await?;
             output = said;
             let files_changed = workshop.checkpoint(number).await;
@@ -126,6 +133,7 @@ impl Agency {
                 files_changed,
                 verification,
             });
+            learning::observe(live, &done, &self.settings.verify).await?;
             match verdict::judge(&done, iterations_max) {
                 Verdict::Again => {}
                 Verdict::End(ending) => return Ok(ending),
@@ -136,7 +144,14 @@ impl Agency {
         )))
     }
 
-    fn prompt(&self, live: &Live, iteration: u32, before: &[Iteration], output: &str) -> String {
+    fn prompt(
+        &self,
+        live: &Live,
+        iteration: u32,
+        before: &[Iteration],
+        output: &str,
+        learnings: &[LearningView],
+    ) -> String {
         let view = live.view();
         Prompt {
             prd_name: &view.prd,
@@ -146,6 +161,7 @@ impl Agency {
             before,
             output,
             verify: &self.settings.verify,
+            learnings,
         }
         .write()
     }

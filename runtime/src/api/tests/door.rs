@@ -27,6 +27,7 @@ use crate::api::serve::Server;
 use crate::api::{Api, router};
 use crate::clock;
 use crate::provider::Providers;
+use crate::registry::Registry;
 use crate::session::live::Live;
 use crate::session::{Ending, Sessions, Worker};
 use crate::store::Store;
@@ -100,14 +101,11 @@ impl Called {
             .expect("store");
         let providers = Providers::new(&settings, &BTreeMap::new());
         let socket = settings.socket.clone();
-        let sessions = Sessions::new(
-            Arc::new(settings),
-            providers,
-            store.clone(),
-            Arc::new(UntilStopped),
-        );
+        let settings = Arc::new(settings);
+        let registry = Registry::new(store.clone(), Arc::clone(&settings));
+        let sessions = Sessions::new(settings, providers, store.clone(), Arc::new(UntilStopped));
         let verifier = Verifier::new(vec![key(KEY)], clock::now().timestamp_millis() - 60_000);
-        let api = Api::new(sessions.clone(), store.clone(), verifier);
+        let api = Api::new(sessions.clone(), store.clone(), registry, verifier);
         let door = Door::open(&socket, &lock).await.expect("door");
         let server = Server::start(door, router(api).expect("router"));
         Self {
