@@ -21,6 +21,7 @@ mod limits;
 mod links;
 mod main_job;
 mod metrics;
+mod projects;
 mod promises;
 mod protocols;
 mod refusals;
