@@ -27,6 +27,14 @@ pub struct LearningQuestion {
     pub words: Option<String>,
 }
 
+impl LearningQuestion {
+    /// Returns whether the index's labels narrow by all that is asked.
+    fn is_labelled(&self) -> bool {
+        let some = |paths: &Vec<String>| !paths.is_empty() && paths.len() <= LABELS_MAX;
+        self.trust.is_none() && self.projects.as_ref().is_none_or(some)
+    }
+}
+
 /// What remembering a learning did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Learned {
@@ -110,7 +118,14 @@ impl Store {
         let mut query = QueryBuilder::<Sqlite>::new("SELECT count(*) ");
         if question.words.is_some() {
             query.push("FROM (SELECT 1 ");
-            conditions(&mut query, question);
+            match (&question.words, question.is_labelled()) {
+                // The index alone knows; reading every match in the table would take long.
+                (Some(words), true) => {
+                    query.push("FROM learning_words WHERE learning_words MATCH ");
+                    query.push_bind(expression(words, question));
+                }
+                (Some(_) | None, _) => conditions(&mut query, question),
+            }
             query.push(" LIMIT ").push_bind(to_stored(RANKED_MAX + 1));
             query.push(")");
         } else {
