@@ -87,7 +87,7 @@ fn target(operation: &Operation) -> String {
 fn ask(client: &Client, operation: &Operation) -> Response {
     let request = client.request(operation.method.name(), &target(operation));
     match operation.method {
-        Method::Get => request.send(),
+        Method::Get | Method::Delete => request.send(),
         Method::Post => request.json(&json!({})).send(),
     }
 }
