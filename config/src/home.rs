@@ -49,6 +49,12 @@ impl Home {
         self.dashboard().join("gateways")
     }
 
+    /// Returns the folder in which the keys of issuers are kept (mode 0700).
+    #[must_use]
+    pub fn issuers(&self) -> PathBuf {
+        self.dashboard().join("issuers")
+    }
+
     /// Returns the folder of sockets and process files (mode 0700).
     #[must_use]
     pub fn run(&self) -> PathBuf {
@@ -71,6 +77,30 @@ impl Home {
     #[must_use]
     pub fn statement_key(&self) -> PathBuf {
         self.0.join("keys").join("statement.key")
+    }
+
+    /// Returns the key that seals each commit of the audit trail (mode 0600).
+    #[must_use]
+    pub fn audit_mac_key(&self) -> PathBuf {
+        self.0.join("keys").join("audit-mac.key")
+    }
+
+    /// Returns the key that signs checkpoints of the audit trail (mode 0600).
+    #[must_use]
+    pub fn audit_signing_key(&self) -> PathBuf {
+        self.0.join("keys").join("audit-signing.key")
+    }
+
+    /// Returns the public half of [`Self::audit_signing_key`], for auditors (PEM).
+    #[must_use]
+    pub fn audit_public_key(&self) -> PathBuf {
+        self.0.join("keys").join("audit-signing.pub")
+    }
+
+    /// Returns the copy of the newest checkpoint, kept apart from the audit files (mode 0600).
+    #[must_use]
+    pub fn audit_checkpoint(&self) -> PathBuf {
+        self.0.join("keys").join("audit-checkpoint.json")
     }
 
     /// Returns the folder of the runtime's store, repositories and workspaces (mode 0700).

@@ -7,8 +7,12 @@
 mod append;
 mod background;
 mod backward;
+mod chain;
 mod directory;
+pub mod export;
 mod files;
+pub mod follow;
+mod forward;
 mod line;
 mod notice;
 mod parameter;
@@ -16,11 +20,13 @@ pub mod query;
 mod queue;
 pub mod record;
 mod redact;
+mod seals;
 pub mod summary;
 mod tail;
 mod tally;
 mod text;
 mod trail;
+pub mod verify;
 mod writer;
 
 use std::cell::RefCell;
@@ -30,18 +36,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::home::Home;
+use config::secret::KeyFileError;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use append::append;
 pub use line::LINE_BYTES_MAX;
-pub use notice::{FAILED, GAP, RECOVERED, REPLACED};
+pub use notice::{CHECKPOINT, FAILED, GAP, RECOVERED, REPLACED};
+pub use seals::PublicKey;
 pub use tally::Tally;
 
 use crate::clock::Clock;
 use line::Line;
 use queue::{Pushed, Queue};
 use record::Draft;
+use seals::Seals;
 use trail::Trail;
 use writer::Writer;
 
@@ -62,6 +71,12 @@ pub enum AuditError {
         /// What the system said.
         source: io::Error,
     },
+    /// A key cannot be read or made.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// A key file holds something else.
+    #[error("cannot use the keys of the audit trail: one of them is no key")]
+    BadKey,
     /// The thread that writes cannot be started.
     #[error("cannot start the thread of the audit trail: {0}")]
     Thread(io::Error),
@@ -128,7 +143,8 @@ impl Audit {
     /// As [`Audit::open`].
     pub fn open_at(home: &Home, queue_max: u32, clock: Clock) -> Result<Self, AuditError> {
         let path = home.audit();
-        let trail = Trail::open(&path, clock.now()).map_err(in_directory(&path))?;
+        let seals = Seals::open(home)?;
+        let trail = Trail::open(&path, seals, clock.now()).map_err(in_directory(&path))?;
         let queue = Arc::new(Queue::new(queue_max));
         let (tell_ended, ended) = watch::channel(false);
         let writer = Writer::new(Arc::clone(&queue), trail, clock.clone());

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use config::gateway::Tls;
 use serde_json::{Map, Value};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::record::{Draft, Outcome, Phase, SYSTEM};
@@ -33,6 +33,30 @@ pub(crate) struct Reload {
     certificate: Option<Arc<ActiveCertificate>>,
     endpoint: EndpointFile,
     seen: Option<Seen>,
+    signals: Signals,
+}
+
+/// The signals that the gateway listens for. Until they are installed each of them ends the
+/// process, so that is done before anybody learns that there is a gateway.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    /// When the system refuses them.
+    pub(crate) fn install() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 /// What identifies the state of both files.
@@ -44,6 +68,7 @@ impl Reload {
         state: Arc<State>,
         certificate: Option<Arc<ActiveCertificate>>,
         endpoint: EndpointFile,
+        signals: Signals,
     ) -> Self {
         let seen = state.settings.tls.as_ref().and_then(look);
         Self {
@@ -51,6 +76,7 @@ impl Reload {
             certificate,
             endpoint,
             seen,
+            signals,
         }
     }
 
@@ -60,20 +86,14 @@ impl Reload {
     }
 
     /// Reloads on SIGHUP and when the files change, until SIGTERM or SIGINT; returns which.
-    ///
-    /// # Errors
-    /// When the system refuses signal handlers.
-    pub(crate) async fn until_told_to_stop(&mut self) -> io::Result<&'static str> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
+    pub(crate) async fn until_told_to_stop(&mut self) -> &'static str {
         let mut looks = interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok("SIGTERM"),
-                _ = interrupt.recv() => return Ok("SIGINT"),
-                _ = hang_up.recv() => self.reload("SIGHUP"),
+                _ = self.signals.terminate.recv() => return "SIGTERM",
+                _ = self.signals.interrupt.recv() => return "SIGINT",
+                _ = self.signals.hang_up.recv() => self.reload("SIGHUP"),
                 _ = looks.tick() => {
                     if self.state.settings.tls.as_ref().and_then(look) != self.seen {
                         self.reload("file change");

@@ -18,8 +18,11 @@ use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
+use tokio::task::JoinError;
 
 use crate::audit::{Audit, AuditError};
+use crate::authn::oidc::fetch::FetchError;
+use crate::authn::oidc::live::LiveIssuer;
 use crate::certificate::{self, ActiveCertificate, CertificateError};
 use crate::clock;
 use crate::edge_record;
@@ -28,7 +31,7 @@ use crate::listener::{ListenError, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::random::{self, NoRandomness};
-use crate::reload::Reload;
+use crate::reload::{Reload, Signals};
 use crate::runtime_client::RuntimeClient;
 use crate::settings_change;
 use crate::state::State;
@@ -54,6 +57,9 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// The issuer's settings cannot be used.
+    #[error("cannot use the issuer: {0}")]
+    Issuer(String),
     /// The statement key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -79,7 +85,7 @@ impl Failure {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Certificate(_) => 64,
+            Self::Certificate(_) | Self::Issuer(_) => 64,
             Self::Audit(_)
             | Self::Home { .. }
             | Self::Key(_)
@@ -89,6 +95,12 @@ impl Failure {
             | Self::Tls(_)
             | Self::Tokens(_) => 1,
         }
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::Issuer(error.to_string())
     }
 }
 
@@ -154,9 +166,7 @@ async fn serve(
     effective: &[Effective],
     certificate: Option<Arc<ActiveCertificate>>,
 ) -> Result<(), Failure> {
-    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
-    let key = StatementKey::new(&keys[0]);
-    let instance = InstanceId::from_random(random::bytes()?);
+    let statements = statements(&settings)?;
     let tls = certificate
         .clone()
         .map(certificate::server_config)
@@ -175,12 +185,20 @@ async fn serve(
             source,
         })?;
     let watch = TokenWatch::start(&settings.home, report_tokens)?;
+    let issuer = settings
+        .oidc
+        .clone()
+        .map(|oidc| LiveIssuer::new(oidc, &settings.home))
+        .transpose()?
+        .map(Arc::new);
+    let looking = issuer.as_ref().map(LiveIssuer::watch);
     let drain_timeout = settings.limits.drain_timeout;
     let state = Arc::new(State {
         tokens: watch.index(),
+        issuer,
         audit: audit.clone(),
         metrics: Metrics::new(audit.tally()),
-        statements: Statements::new(key, instance),
+        statements,
         runtime: RuntimeClient::new(settings.runtime.socket.clone()),
         suppression: Suppression::default(),
         draining: AtomicBool::new(false),
@@ -189,31 +207,47 @@ async fn serve(
     let proxy = http_proxy(Arc::clone(&state));
 
     let leaf = certificate.as_ref().map(|active| active.leaf_sha256());
+    let signals = Signals::install().map_err(Failure::System)?;
     let endpoint = EndpointFile::write(&state, address, leaf).map_err(Failure::System)?;
     tracing::info!(url = endpoint.url(), "listening");
     let (stop, stopping) = watch::channel(false);
     let serving = tokio::spawn(listener.serve(proxy, Arc::clone(&state), stopping, drain_timeout));
 
     let summarising = tokio::spawn(edge_record::summarise(Arc::clone(&state)));
-    let mut reload = Reload::new(Arc::clone(&state), certificate, endpoint);
+    let mut reload = Reload::new(Arc::clone(&state), certificate, endpoint, signals);
 
-    let cause = reload.until_told_to_stop().await.map_err(Failure::System)?;
+    let cause = reload.until_told_to_stop().await;
     tracing::info!(cause, "stopping");
     state.draining.store(true, Ordering::Relaxed);
     stop.send_replace(true);
-    match serving.await {
-        Ok(0) => tracing::info!("every request under way has ended"),
-        Ok(cut) => tracing::warn!(cut, "connections were cut at the end of the drain time"),
-        Err(error) => tracing::error!(%error, "the listener failed"),
-    }
+    report_drain(serving.await);
     reload.endpoint().remove();
     summarising.abort();
     edge_record::summary(&state, &state.suppression.turn());
+    if let Some(looking) = looking {
+        looking.abort();
+    }
     drop(watch);
     if audit.close().await.is_err() {
         tracing::error!("the last audit records could not be written");
     }
     Ok(())
+}
+
+/// Begins to state callers, with the newest key and a name for this run.
+fn statements(settings: &GatewaySettings) -> Result<Statements, Failure> {
+    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
+    let key = StatementKey::new(&keys[0]);
+    let instance = InstanceId::from_random(random::bytes()?);
+    Ok(Statements::new(key, instance))
+}
+
+fn report_drain(cut: Result<usize, JoinError>) {
+    match cut {
+        Ok(0) => tracing::info!("every request under way has ended"),
+        Ok(cut) => tracing::warn!(cut, "connections were cut at the end of the drain time"),
+        Err(error) => tracing::error!(%error, "the listener failed"),
+    }
 }
 
 fn http_proxy(state: Arc<State>) -> Arc<HttpProxy<Proxy>> {

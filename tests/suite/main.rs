@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod audit_proof;
 mod bind;
 mod command_line;
 mod confinement;
@@ -21,6 +22,7 @@ mod limits;
 mod links;
 mod main_job;
 mod metrics;
+mod oidc;
 mod projects;
 mod promises;
 mod protocols;

@@ -99,21 +99,23 @@ fn a_renewed_certificate_is_used_without_a_restart_and_a_bad_one_is_not() {
         folder.join("server-key.pem"),
     ];
     let put = |pair: &Certificate| {
-        std::fs::copy(&pair.key, &in_use[1]).unwrap();
-        std::fs::copy(&pair.certificate, &in_use[0]).unwrap();
+        std::fs::rename(&pair.key, &in_use[1]).unwrap();
+        std::fs::rename(&pair.certificate, &in_use[0]).unwrap();
         process::signal(deployment.gateway_id(), Signal::HUP);
     };
+    let fingerprint = first.fingerprint();
     put(&first);
-    let renewed = Client::pinned(address, first.fingerprint());
+    let renewed = Client::pinned(address, fingerprint);
     poll::until("the renewed certificate is shown", || {
         let answer = renewed.request("GET", "/health").try_send()?;
         (answer.status == 200).then_some(())
     });
     put(&Certificate::expired(folder, "old"));
-    let told = deployment.audit().until("the refused renewal", |record| {
-        record["action"] == "certificate.reload" && record["outcome"] == "failed"
+    let _told = deployment.audit().until("the refused renewal", |record| {
+        record["action"] == "certificate.reload"
+            && record["outcome"] == "failed"
+            && record.to_string().contains("expired")
     });
-    assert!(told.to_string().contains("expired"), "{told}");
     let _still_served = renewed.get("/health").with_status(200);
     let token = deployment.token("viewer", &["--role", "viewer"]);
     let mut command = deployment.command("loki");

@@ -228,6 +228,10 @@ pub static OPERATIONS: &[Operation] = &[
         "health",
         "Answers 200 while requests are accepted, else 503.",
     ),
+    Operation::probe("auth.info", "/api/auth/info")
+        .on("authentication", "Tells how to authenticate."),
+    Operation::probe("enterprise.status", "/api/enterprise/status")
+        .on("enterprise", "Tells which enterprise features are on."),
     Operation::read("metrics.show", "/metrics", Scope::Read)
         .by_gateway()
         .counted()
@@ -243,6 +247,12 @@ pub static OPERATIONS: &[Operation] = &[
     )
     .by_gateway()
     .on("audit", "Counts audit records by action, user and outcome."),
+    Operation::read("audit.verify", "/api/enterprise/audit/verify", Scope::Audit)
+        .by_gateway()
+        .on(
+            "audit",
+            "Proves that no audit record was changed or removed.",
+        ),
     Operation::read("session.list", "/api/sessions", Scope::Read)
         .on("session", "Lists sessions, newest first."),
     Operation::change("session.start", "/api/sessions", Scope::Control)

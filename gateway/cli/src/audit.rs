@@ -1,8 +1,9 @@
 //! `loki enterprise audit`: the gateway's audit trail, read from its files.
 
+mod records;
+mod verify;
+
 use clap::Subcommand;
-use gateway::audit::query::{self, Query};
-use gateway::audit::record::Record;
 use gateway::audit::summary::{self, Summary};
 
 use crate::context::Context;
@@ -13,7 +14,10 @@ const EXAMPLES: &str = "\
 Examples:
   loki enterprise audit summary --days 30
   loki enterprise audit tail -n 50
-  loki enterprise audit tail --json";
+  loki enterprise audit tail -f
+  loki enterprise audit search --user token:ci-bot --outcome denied
+  loki enterprise audit verify
+  loki enterprise audit export --format csv > audit.csv";
 
 /// Reads the audit trail: who asked the gateway for what, from where.
 #[derive(Debug, clap::Args)]
@@ -26,7 +30,11 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Summary(SummaryArguments),
-    Tail(TailArguments),
+    Tail(records::TailArguments),
+    Search(records::SearchArguments),
+    Export(records::ExportArguments),
+    Verify(verify::VerifyArguments),
+    Keys(verify::KeysArguments),
 }
 
 /// Counts records by action, user and outcome (the default).
@@ -37,18 +45,6 @@ struct SummaryArguments {
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
     /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// Shows the newest records, oldest first.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  loki enterprise audit tail -n 50")]
-struct TailArguments {
-    /// How many
-    #[arg(short = 'n', long = "lines", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    lines: u32,
-    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
@@ -64,7 +60,11 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Failure
             },
         ),
         Some(Command::Summary(arguments)) => summarise(context, &arguments),
-        Some(Command::Tail(arguments)) => tail(context, &arguments),
+        Some(Command::Tail(arguments)) => records::tail(context, &arguments),
+        Some(Command::Search(arguments)) => records::search(context, &arguments),
+        Some(Command::Export(arguments)) => records::export(context, &arguments),
+        Some(Command::Verify(arguments)) => verify::verify(context, &arguments),
+        Some(Command::Keys(arguments)) => verify::keys(context, &arguments),
     }
 }
 
@@ -114,48 +114,4 @@ fn print(summary: &Summary) -> Result<(), Failure> {
         output::warn("the oldest files of the period were left out: ask for fewer days");
     }
     Ok(())
-}
-
-fn tail(context: &Context, arguments: &TailArguments) -> Result<(), Failure> {
-    let home = context.offline()?.home;
-    let wanted = Query {
-        limit: arguments.lines,
-        ..Query::default()
-    };
-    let page = query::query(&home, &wanted).map_err(Failure::failed)?;
-    for record in page.entries.iter().rev() {
-        if arguments.json {
-            let text = serde_json::to_string(record)
-                .map_err(|error| Failure::failed(format!("cannot show a record: {error}")))?;
-            output::line(&text)?;
-        } else {
-            output::line(&shown(record))?;
-        }
-    }
-    if page.malformed > 0 {
-        output::warn(&format!("{} lines are not records", page.malformed));
-    }
-    Ok(())
-}
-
-fn shown(record: &Record) -> String {
-    let mut text = format!(
-        "{} {:<8} {:<8} {} {}",
-        record.timestamp,
-        record.phase.name(),
-        record.outcome,
-        output::visible(&record.action),
-        output::visible(&record.user)
-    );
-    for (name, value) in [("", &record.resource), ("from ", &record.ip)] {
-        if !value.is_empty() {
-            text.push(' ');
-            text.push_str(name);
-            text.push_str(&output::visible(value));
-        }
-    }
-    if let Some(status) = record.status {
-        text.push_str(&format!(" {status}"));
-    }
-    text
 }

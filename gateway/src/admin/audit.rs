@@ -2,10 +2,12 @@
 
 use config::home::Home;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::answer::Answer;
 use crate::audit::query::{self, Query};
 use crate::audit::summary;
+use crate::audit::verify::{self, Trust};
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -23,6 +25,21 @@ pub(super) async fn summary(state: &State, parameters: Option<&str>) -> Result<A
         .map_err(|error| Refusal::BadParameter(error.to_string()))?;
     let now = clock::now();
     read(state, move |home| summary::summary(home, days, now)).await
+}
+
+/// Checks all files; one check at a time, since each reads everything.
+pub(super) async fn verify(state: &State, parameters: Option<&str>) -> Result<Answer, Refusal> {
+    static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
+
+    verify::no_parameters(parameters).map_err(|error| Refusal::BadParameter(error.to_string()))?;
+    let _turn = ONE_AT_A_TIME
+        .acquire()
+        .await
+        .map_err(|_| Refusal::Internal)?;
+    read(state, |home| {
+        verify::verify(home, &Trust::in_keys_of(home)?)
+    })
+    .await
 }
 
 /// Reads the files on a thread that may wait for the disk.

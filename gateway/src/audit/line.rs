@@ -4,11 +4,14 @@
 //! whatever the draft holds.
 
 use std::io::Write;
+use std::ops::Range;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
+use super::chain::{self, Head};
 use super::record::Draft;
+use super::seals::Seals;
 use super::text::{Written, write_text};
 
 /// Longest line in bytes, with its line feed.
@@ -39,6 +42,8 @@ pub(crate) struct Line<'a> {
     split: usize,
     /// Milliseconds since the Unix epoch.
     unix_ms: i64,
+    /// The record is signed: a checkpoint.
+    signed: bool,
 }
 
 impl<'a> Line<'a> {
@@ -56,6 +61,15 @@ impl<'a> Line<'a> {
             bytes: scratch,
             split,
             unix_ms: now.timestamp_millis(),
+            signed: false,
+        }
+    }
+
+    /// Makes the record a checkpoint.
+    pub(crate) const fn signed(self) -> Self {
+        Self {
+            signed: true,
+            ..self
         }
     }
 
@@ -77,6 +91,7 @@ struct Entry {
     split: usize,
     end: usize,
     unix_ms: i64,
+    signed: bool,
 }
 
 impl Lines {
@@ -88,6 +103,7 @@ impl Lines {
             split: start + line.split,
             end: self.bytes.len(),
             unix_ms: line.unix_ms,
+            signed: line.signed,
         });
     }
 
@@ -109,23 +125,57 @@ impl Lines {
         self.entries.shrink_to(bytes_kept_max / 64);
     }
 
-    /// Writes the lines as they stand in the file, numbered from `first_seq`.
-    pub(crate) fn number(&self, out: &mut Vec<u8>, first_seq: u64, stamp: &mut Stamp) {
+    /// Writes the lines as they stand in the file, numbered and chained behind `head`, which moves
+    /// on; the last one is sealed if it is the last of its commit. Returns where in `out` the last
+    /// checkpoint stands.
+    pub(crate) fn number(
+        &self,
+        out: &mut Vec<u8>,
+        head: &mut Head,
+        stamp: &mut Stamp,
+        seals: &Seals,
+        ending: Ending,
+    ) -> Option<Range<usize>> {
         let mut start = 0;
-        for (seq, entry) in (first_seq..).zip(&self.entries) {
+        let mut checkpoint = None;
+        for (index, entry) in self.entries.iter().enumerate() {
+            let from = out.len();
+            head.seq += 1;
             out.extend_from_slice(b"{\"timestamp\":\"");
             out.extend_from_slice(stamp.text(entry.unix_ms).as_bytes());
             out.push(b'"');
             out.extend_from_slice(&self.bytes[start..entry.split]);
             out.extend_from_slice(b",\"seq\":");
-            write_number(out, seq);
+            write_number(out, head.seq);
             out.extend_from_slice(b",\"unix_ms\":");
             write_number(out, entry.unix_ms);
             out.extend_from_slice(&self.bytes[entry.split..entry.end]);
-            out.extend_from_slice(b"}\n");
+            chain::write_hex(out, "prev", &head.digest);
+            if entry.signed {
+                seals.sign(out, from);
+            }
+            if ending == Ending::Sealed && index + 1 == self.entries.len() {
+                seals.seal(out, from);
+            }
+            out.push(b'}');
+            head.digest = chain::digest(&out[from..]);
+            if entry.signed {
+                checkpoint = Some(from..out.len());
+            }
+            out.push(b'\n');
             start = entry.end;
         }
+        checkpoint
     }
+}
+
+/// Whether lines are the last ones of their commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// More follow in the same commit.
+    Open,
+    /// The last of them gets the seal.
+    Sealed,
 }
 
 /// The text of the last second that was asked for.

@@ -22,6 +22,9 @@ pub const REPLACED: &str = "audit.replaced";
 /// The action of the record about a file that the disk did not take.
 pub const FAILED: &str = "audit.failed";
 
+/// The action of a signed checkpoint.
+pub const CHECKPOINT: &str = "audit.checkpoint";
+
 /// One record about the trail itself.
 #[derive(Debug)]
 pub(crate) struct Notice {
@@ -60,6 +63,16 @@ impl Notice {
             .with("reason", error.to_string())
             .with("in_doubt_from", *doubt.start())
             .with("in_doubt_to", *doubt.end())
+    }
+
+    /// Signs everything before it.
+    pub(crate) fn checkpoint() -> Self {
+        Self::new(CHECKPOINT, Outcome::Done)
+    }
+
+    /// Returns whether the record is a checkpoint.
+    pub(crate) fn is_checkpoint(&self) -> bool {
+        self.action == CHECKPOINT
     }
 
     /// Returns the record.

@@ -113,7 +113,7 @@ impl Query {
         Ok(())
     }
 
-    fn fits(&self, record: &Seen<'_>) -> bool {
+    pub(crate) fn fits(&self, record: &Seen<'_>) -> bool {
         let is = |wanted: &Option<String>, text: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == text)
         };
@@ -140,7 +140,7 @@ impl Query {
 
     /// A file never holds records of a later day than its own, but the first ones of a file may
     /// have happened on the day before.
-    fn may_be_in(&self, name: FileName) -> bool {
+    pub(crate) fn may_be_in(&self, name: FileName) -> bool {
         let last = self
             .end_date
             .and_then(|end| end.checked_add_days(Days::new(1)));
@@ -180,7 +180,7 @@ pub struct Page {
 
 /// The members of a record that a query compares.
 #[derive(Deserialize)]
-struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     #[serde(borrow)]
     timestamp: Cow<'a, str>,
     #[serde(borrow)]

@@ -222,4 +222,16 @@ pub struct Record {
     /// Whether a text was cut or a detail left out to keep the record within its bounds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+    /// SHA-256 of the line before, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prev: Option<String>,
+    /// Which key signed, if the record is a checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// Ed25519 signature of a checkpoint, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// HMAC-SHA-256 of the last record of a commit, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
 }

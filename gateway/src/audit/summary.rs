@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,10 +14,10 @@ use config::home::Home;
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileName, Identity};
-use super::line::LINE_BYTES_MAX;
+use super::forward::{LineEnd, read_line};
 use super::parameter::{self, BadParameter};
 use super::record::{Outcome, Phase};
-use super::{AuditError, in_directory};
+use super::{AuditError, CHECKPOINT, in_directory};
 
 /// Days that a summary covers unless told otherwise.
 pub const DAYS_DEFAULT: u32 = 7;
@@ -201,7 +201,7 @@ impl Counting {
             self.summary.malformed += 1;
             return;
         };
-        if seen.unix_ms < self.start_ms {
+        if seen.unix_ms < self.start_ms || seen.action == CHECKPOINT {
             return;
         }
         match (seen.phase, seen.request_id.as_deref()) {
@@ -277,41 +277,6 @@ fn add(counts: &mut BTreeMap<String, u64>, name: &str) {
         OTHERS
     };
     *counts.entry(name.to_owned()).or_default() += 1;
-}
-
-/// How a line ended.
-enum LineEnd {
-    Feed,
-    OfFile,
-    Oversized,
-}
-
-/// Reads one line without its feed; of one that is longer than any record, only a beginning.
-fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<LineEnd>> {
-    line.clear();
-    let mut oversized = false;
-    loop {
-        let block = reader.fill_buf()?;
-        if block.is_empty() {
-            let nothing = line.is_empty() && !oversized;
-            return Ok((!nothing).then_some(LineEnd::OfFile));
-        }
-        let feed = block.iter().position(|byte| *byte == b'\n');
-        let part = &block[..feed.unwrap_or(block.len())];
-        oversized |= line.len() + part.len() > LINE_BYTES_MAX;
-        if !oversized {
-            line.extend_from_slice(part);
-        }
-        let used = part.len() + usize::from(feed.is_some());
-        reader.consume(used);
-        if feed.is_some() {
-            return Ok(Some(if oversized {
-                LineEnd::Oversized
-            } else {
-                LineEnd::Feed
-            }));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::io;
 use serde::Deserialize;
 
 use super::backward::{Backward, Found};
+use super::chain::{Digest, OVERSIZED, digest};
 
 /// The end of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(crate) struct Tail {
     pub(crate) last_seq: Option<u64>,
     /// The last line was not ended.
     pub(crate) torn: bool,
+    /// SHA-256 of the last line, whatever it is; none if the file is empty.
+    pub(crate) digest: Option<Digest>,
 }
 
 #[derive(Deserialize)]
@@ -28,6 +31,7 @@ impl Tail {
         let mut tail = Self {
             last_seq: None,
             torn: false,
+            digest: None,
         };
         let mut last = true;
         while let Some(line) = lines.next_line()? {
@@ -39,9 +43,11 @@ impl Tail {
                 }
                 Found::Oversized => {
                     tail.torn |= last && !ends_with_feed(file, length)?;
+                    tail.digest.get_or_insert(OVERSIZED);
                     &[]
                 }
             };
+            tail.digest.get_or_insert_with(|| digest(bytes));
             last = false;
             // A record that only lacks its line feed counts as soon as it gets one.
             if let Ok(record) = serde_json::from_slice::<Numbered>(bytes) {
@@ -71,7 +77,7 @@ mod tests {
         let mut file = tempfile::tempfile().expect("a temporary file");
         file.write_all(content.as_bytes()).expect("written");
         let tail = Tail::read(&file, content.len() as u64).expect("read");
-        assert_eq!(tail, Tail { last_seq, torn }, "{content:?}");
+        assert_eq!((tail.last_seq, tail.torn), (last_seq, torn), "{content:?}");
     }
 
     #[test]

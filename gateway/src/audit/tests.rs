@@ -14,7 +14,9 @@ use rustix::process::{Resource, Rlimit};
 
 use super::query::{LIMIT_MAX, Page, Query, StoppedBy, query};
 use super::record::{Draft, Outcome, Phase, Record};
-use super::{Audit, GAP, Unavailable, append};
+use super::seals::Seals;
+use super::verify::{Trust, verify};
+use super::{Audit, CHECKPOINT, GAP, Unavailable, append};
 use crate::clock::Clock;
 
 fn place() -> (tempfile::TempDir, Home) {
@@ -61,6 +63,12 @@ fn story(home: &Home) -> Vec<String> {
         .collect()
 }
 
+fn assert_proven(home: &Home) {
+    let trust = Trust::in_keys_of(home).expect("keys");
+    let report = verify(home, &trust).expect("the files are read");
+    assert!(report.valid, "{report:#?}");
+}
+
 fn hold_lock(home: &Home) -> fs::File {
     let directory = fs::File::open(home.audit()).expect("opened");
     rustix::fs::flock(&directory, FlockOperation::LockExclusive).expect("locked");
@@ -89,7 +97,7 @@ async fn a_closed_trail_takes_nothing() {
     other.later(event("c")).await;
     other.later_now(event("d"));
     assert!(!other.is_writable());
-    assert_eq!(story(&home), ["1 a"]);
+    assert_eq!(story(&home), ["1 a", "2 audit.checkpoint"]);
     assert_eq!((other.tally.refused(), other.tally.lost()), (1, 2));
 }
 
@@ -127,10 +135,11 @@ async fn without_room_records_are_lost_and_the_gap_is_a_record() {
             "4 b",
             "5 b",
             "6 c",
-            &format!("7 {GAP}")
+            &format!("7 {GAP}"),
+            &format!("8 {CHECKPOINT}")
         ]
     );
-    let gap = newest(&home, 1).entries.pop().expect("it is there");
+    let gap = newest(&home, 2).entries.pop().expect("it is there");
     assert_eq!(gap.details.get("lost"), Some(&2.into()));
 }
 
@@ -199,8 +208,8 @@ async fn a_new_day_begins_a_new_file_without_a_restart() {
         text.lines().count()
     };
     assert_eq!(lines("audit-2026-02-02.jsonl"), 1);
-    assert_eq!(lines("audit-2026-02-03.jsonl"), 1);
-    assert_eq!(story(&home), ["1 a", "2 b"]);
+    assert_eq!(lines("audit-2026-02-03.jsonl"), 2);
+    assert_eq!(story(&home), ["1 a", "2 audit.checkpoint", "3 b"]);
 }
 
 #[test]
@@ -213,13 +222,18 @@ fn two_processes_write_one_sequence() {
         assert!(child.wait().expect("it ends").success());
     }
     assert_eq!(newest(&home, 1_000).malformed, 0);
-    let seqs = records(&home).into_iter().map(|record| record.seq);
-    assert!(seqs.eq(1..=2_000));
+    let records = records(&home);
+    let written = records.iter().filter(|record| record.action == "a");
+    assert_eq!(written.count(), 2_000);
+    let count = records.len() as u64;
+    assert!(records.into_iter().map(|record| record.seq).eq(1..=count));
+    assert_proven(&home);
 }
 
 #[test]
 fn a_full_disk_refuses_mutations_until_there_is_room() {
     let (_kept, home) = place();
+    drop(Seals::open(&home).expect("keys"));
     // A file size limit of nothing fails every write, for root too.
     let mut child = child("trap '' XFSZ; ulimit -S -f 0;", "meet_a_full_disk", &home);
     assert!(child.wait().expect("it ends").success());
@@ -258,6 +272,7 @@ fn what_was_acknowledged_survives_a_killed_process() {
     assert!(written.count() >= acknowledged);
     let count = records.len() as u64;
     assert!(records.into_iter().map(|record| record.seq).eq(1..=count));
+    assert_proven(&home);
 }
 
 /// Starts the test named `part` in a process of its own, behind a line of shell.
@@ -362,4 +377,5 @@ async fn meet_a_failing_file() {
         .iter()
         .find(|record| record.action == "audit.failed");
     assert!(failed.is_some_and(|record| record.details.contains_key("in_doubt_from")));
+    assert_proven(&home);
 }

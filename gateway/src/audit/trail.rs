@@ -4,18 +4,22 @@
 //! commit that says it is durable is on the disk whole. A file that failed once is never written
 //! again: the next file of the day takes its place and says so.
 
+mod place;
+
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
 use super::background::Background;
+use super::chain::Head;
 use super::directory::Directory;
-use super::files::{self, FileName, Identity};
-use super::line::{Line, Lines, Stamp};
+use super::files::{FileName, Identity};
+use super::line::{Ending, Line, Lines, Stamp};
 use super::notice::Notice;
-use super::tail::Tail;
+use super::seals::Seals;
 
 /// Whether a commit waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +38,11 @@ pub(crate) struct Trail {
     current: Option<Current>,
     /// The oldest file that may still be written; those before it have failed or were tampered with.
     floor: Option<FileName>,
-    /// The number of the last record.
-    head: u64,
+    /// The last record.
+    head: Head,
+    /// The last record that this process wrote when it last signed a checkpoint, or began.
+    signed_to: u64,
+    seals: Seals,
     /// Synchronises what was left for later; started when first needed.
     background: Option<Background>,
     /// The last record that the synchronisation under way covers.
@@ -90,12 +97,14 @@ impl Trail {
     ///
     /// # Errors
     /// When the directory or the file cannot be made, opened or read.
-    pub(crate) fn open(path: &Path, now: DateTime<Utc>) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, seals: Seals, now: DateTime<Utc>) -> io::Result<Self> {
         let mut trail = Self {
             directory: Directory::open(path)?,
             current: None,
             floor: None,
-            head: 0,
+            head: Head::NOTHING,
+            signed_to: 0,
+            seals,
             background: None,
             syncing_to: None,
             notices: Vec::new(),
@@ -104,7 +113,22 @@ impl Trail {
             out: Vec::new(),
         };
         trail.commit(&Lines::default(), Durability::Now, now)?;
+        trail.signed_to = trail.head.seq;
         Ok(trail)
+    }
+
+    /// Returns whether records were written since the last checkpoint.
+    pub(crate) const fn is_unsigned(&self) -> bool {
+        self.head.seq > self.signed_to
+    }
+
+    /// Writes a checkpoint, which signs everything before it; durable when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn checkpoint(&mut self, now: DateTime<Utc>) -> io::Result<()> {
+        self.notice(Notice::checkpoint());
+        self.commit(&Lines::default(), Durability::Now, now)
     }
 
     /// Returns the file that was last written.
@@ -177,7 +201,7 @@ impl Trail {
         };
         background.begin(current.file.try_clone()?);
         self.background = Some(background);
-        self.syncing_to = Some(self.head);
+        self.syncing_to = Some(self.head.seq);
         Ok(true)
     }
 
@@ -226,7 +250,7 @@ impl Trail {
 
     /// Takes note that what the background synchronised is durable.
     fn settle(&mut self) {
-        let head = self.head;
+        let head = self.head.seq;
         if let (Some(current), Some(to)) = (&mut self.current, self.syncing_to.take()) {
             current.unsynced_from = (head > to).then_some(to + 1);
         }
@@ -251,21 +275,25 @@ impl Trail {
             return Err(Failure::Place(io::ErrorKind::NotFound.into()));
         };
         let notices = notice_lines(&self.notices, &mut self.scratch, now);
-        let first = self.head + 1;
         self.out.clear();
         if current.torn {
             self.out.push(b'\n');
         }
-        notices.number(&mut self.out, first, &mut self.stamp);
-        let records_from = first + notices.count() as u64;
-        lines.number(&mut self.out, records_from, &mut self.stamp);
-        let last = records_from + lines.count() as u64 - 1;
+        let ending = if lines.count() == 0 {
+            Ending::Sealed
+        } else {
+            Ending::Open
+        };
+        let (out, stamp, seals) = (&mut self.out, &mut self.stamp, &self.seals);
+        let mut head = self.head;
+        let checkpoint = notices.number(out, &mut head, stamp, seals, ending);
+        lines.number(out, &mut head, stamp, seals, Ending::Sealed);
         if self.out.is_empty() {
             return Ok(());
         }
         // From here on, any of these numbers may be on the disk.
-        let head_before = std::mem::replace(&mut self.head, last);
-        current.unsynced_from.get_or_insert(first);
+        let head_before = std::mem::replace(&mut self.head.seq, head.seq);
+        current.unsynced_from.get_or_insert(head_before + 1);
         let written = write_once(&mut current.file, &self.out).and_then(|()| match durability {
             // The system may have told the background of a failure that concerns these records.
             Durability::Now => {
@@ -276,7 +304,7 @@ impl Trail {
         });
         if let Err(error) = written {
             if !current.relied_on {
-                self.head = head_before;
+                self.head.seq = head_before;
             }
             return Err(Failure::File(error));
         }
@@ -287,160 +315,19 @@ impl Trail {
             current.unsynced_from = None;
             self.syncing_to = None;
         }
+        self.head = head;
         self.notices.clear();
-        Ok(())
-    }
-
-    /// Makes sure that the newest file is open, is the one in the directory, and that `head` is
-    /// the number of its last record.
-    fn align(&mut self, now: DateTime<Utc>) -> io::Result<()> {
-        let newest = self.newest()?;
-        let today = FileName::first_of(now.date_naive());
-        let target = Some(today).max(newest).max(self.floor).unwrap_or(today);
-        match &self.current {
-            Some(current) if current.name == target => self.check_current(),
-            Some(_) => {
-                // A failure is noted, and the records in doubt with it.
-                if let Err(error) = self.sync() {
-                    tracing::error!(%error, "audit file failed when its day was over");
-                }
-                let target = Some(target).max(self.floor).unwrap_or(target);
-                self.open_file(target)
-            }
-            None => self.open_file(target),
-        }
-    }
-
-    fn newest(&mut self) -> io::Result<Option<FileName>> {
-        let known = self.current.as_ref().map(|current| current.name);
-        if let Some(name) = known
-            && !self.directory.changed()?
-            && Identity::named(self.directory.handle(), name.next())?.is_none()
-        {
-            return Ok(known);
-        }
-        Ok(self.directory.list()?.last().copied().max(known))
-    }
-
-    /// Notices whether the open file was deleted, swapped, cut or extended by somebody else.
-    fn check_current(&mut self) -> io::Result<()> {
-        let Some(current) = &mut self.current else {
-            return Ok(());
-        };
-        let name = current.name;
-        let found = Identity::named(self.directory.handle(), name)?;
-        let reason = match found {
-            None => "deleted",
-            Some((identity, _)) if identity != current.identity => "replaced",
-            Some((_, length)) if length == current.length => return Ok(()),
-            Some((_, length)) => {
-                let shorter = length < current.length;
-                let tail = Tail::read(&current.file, length)?;
-                current.length = length;
-                current.torn = tail.torn;
-                let rewritten = tail.last_seq.is_none_or(|seq| seq <= self.head);
-                self.head = self.head.max(tail.last_seq.unwrap_or(0));
-                if tail.torn {
-                    self.notice(Notice::recovered(name));
-                }
-                if shorter {
-                    self.notice(Notice::replaced(name, "truncated"));
-                } else if rewritten && !tail.torn {
-                    self.notice(Notice::replaced(name, "rewritten"));
-                }
-                return Ok(());
-            }
-        };
-        self.notice(Notice::replaced(name, reason));
-        self.leave()?;
-        let newest = self.directory.list()?.last().copied();
-        let next = newest.max(Some(name)).unwrap_or(name).next();
-        self.floor = Some(next);
-        self.open_file(next)
-    }
-
-    /// Lets go of a file that lost its name; another process may have written to it last.
-    fn leave(&mut self) -> io::Result<()> {
-        self.stop_sync();
-        if let Some(current) = self.current.take() {
-            let (_, length) = Identity::of(&current.file)?;
-            let tail = Tail::read(&current.file, length)?;
-            self.head = self.head.max(tail.last_seq.unwrap_or(0));
+        if let Some(checkpoint) = checkpoint {
+            self.signed_to = head.seq - lines.count() as u64;
+            self.keep(checkpoint);
         }
         Ok(())
     }
 
-    fn open_file(&mut self, name: FileName) -> io::Result<()> {
-        if name.segment > files::SEGMENTS_MAX {
-            return Err(io::Error::other(format!(
-                "more than {} files in one day",
-                files::SEGMENTS_MAX
-            )));
-        }
-        self.current = None;
-        self.find_head(name)?;
-        let file = files::open_to_append(self.directory.handle(), name)?;
-        let (identity, length) = Identity::of(&file)?;
-        let torn = Tail::read(&file, length)?.torn;
-        self.current = Some(Current {
-            name,
-            file,
-            identity,
-            length,
-            torn,
-            relied_on: length > 0,
-            unsynced_from: None,
-        });
-        Ok(())
-    }
-
-    /// Reads the number of the last record on disk.
-    fn find_head(&mut self, target: FileName) -> io::Result<()> {
-        let mut newest = true;
-        for name in self.directory.list()?.into_iter().rev() {
-            let file = match files::open_to_read(self.directory.handle(), name) {
-                // Whoever put it there does not stop us while we know the head ourselves.
-                Err(error)
-                    if error.kind() == io::ErrorKind::InvalidInput
-                        && self.head > 0
-                        && name != target =>
-                {
-                    continue;
-                }
-                other => other?,
-            };
-            let (_, length) = Identity::of(&file)?;
-            let tail = Tail::read(&file, length)?;
-            if newest && tail.torn {
-                self.notice(Notice::recovered(name));
-            }
-            newest &= length == 0;
-            if let Some(seq) = tail.last_seq {
-                self.head = self.head.max(seq);
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives up the open file after `error`.
-    fn abandon(&mut self, error: &io::Error) {
-        self.stop_sync();
-        let Some(current) = self.current.take() else {
-            return;
-        };
-        tracing::error!(file = %current.name, %error, "audit file failed");
-        if current.relied_on {
-            let doubt = current.unsynced_from.unwrap_or(self.head)..=self.head;
-            self.notice(Notice::failed(current.name, error, &doubt));
-            self.floor = Some(current.name.next());
-            return;
-        }
-        // Nobody was told of anything in it, and the lock is held: the name can be used again.
-        self.floor = Some(current.name);
-        if let Err(error) = current.file.set_len(0) {
-            tracing::error!(file = %current.name, %error, "cannot empty a failed audit file");
-            self.floor = Some(current.name.next());
+    /// Keeps a copy of a checkpoint where whoever writes the audit files may not.
+    fn keep(&self, checkpoint: Range<usize>) {
+        if let Err(error) = self.seals.keep(&self.out[checkpoint]) {
+            tracing::error!(%error, "the copy of an audit checkpoint cannot be kept");
         }
     }
 
@@ -454,7 +341,12 @@ impl Trail {
 fn notice_lines(notices: &[Notice], scratch: &mut Vec<u8>, now: DateTime<Utc>) -> Lines {
     let mut lines = Lines::default();
     for notice in notices {
-        lines.push(Line::render(scratch, &notice.draft(), now));
+        let line = Line::render(scratch, &notice.draft(), now);
+        lines.push(if notice.is_checkpoint() {
+            line.signed()
+        } else {
+            line
+        });
     }
     lines
 }

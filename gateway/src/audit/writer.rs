@@ -20,6 +20,9 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 /// How far the disk may fall behind before the writer waits for it.
 const SYNC_LAG_MAX: Duration = Duration::from_secs(1);
 
+/// How long records stay without a checkpoint behind them.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_mins(5);
+
 /// How often a failed disk is tried.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -32,6 +35,8 @@ pub(crate) struct Writer {
     sync_due: Option<Instant>,
     /// Since when that is so.
     unsynced_since: Option<Instant>,
+    /// When a checkpoint is signed: records were written since the last one.
+    checkpoint_due: Option<Instant>,
     /// When the failed disk is tried again.
     probe_due: Option<Instant>,
     scratch: Vec<u8>,
@@ -45,6 +50,7 @@ impl Writer {
             clock,
             sync_due: None,
             unsynced_since: None,
+            checkpoint_due: None,
             probe_due: None,
             scratch: Vec::new(),
         }
@@ -55,13 +61,22 @@ impl Writer {
         let _ended = Ended(Arc::clone(&self.queue));
         let mut batch = Batch::default();
         loop {
-            let due = self.probe_due.or(self.sync_due);
+            let due = [self.sync_due, self.checkpoint_due];
+            let due = self.probe_due.or(due.into_iter().flatten().min());
             match self.queue.take(&mut batch, due) {
                 Taken::Batch => self.write(&mut batch),
                 Taken::Due if self.probe_due.is_some() => self.probe(),
-                Taken::Due => self.look_after_disk(),
+                Taken::Due => {
+                    self.checkpoint_if_due();
+                    if self.unsynced_since.is_some() {
+                        self.look_after_disk();
+                    }
+                }
                 Taken::Last => {
                     self.write(&mut batch);
+                    if self.trail.is_unsigned() && self.probe_due.is_none() {
+                        self.checkpoint();
+                    }
                     self.sync();
                     return;
                 }
@@ -93,8 +108,29 @@ impl Writer {
                     Durability::Now => self.all_synced(),
                     Durability::Later => self.sync_if_due(),
                 }
+                self.checkpoint_if_due();
             }
             Err(error) => self.fail(batch, unwaited, &error),
+        }
+    }
+
+    fn checkpoint_if_due(&mut self) {
+        if !self.trail.is_unsigned() {
+            self.checkpoint_due = None;
+            return;
+        }
+        let now = Instant::now();
+        let due = *self.checkpoint_due.get_or_insert(now + CHECKPOINT_INTERVAL);
+        if due <= now {
+            self.checkpoint();
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        self.checkpoint_due = None;
+        match self.trail.checkpoint(self.clock.now()) {
+            Ok(()) => self.all_synced(),
+            Err(error) => self.fail(&mut Batch::default(), 0, &error),
         }
     }
 

@@ -7,8 +7,10 @@ use config::contract::scope::Scope;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{LINE_BYTES_MAX, Line, Lines, Stamp};
+use super::{Ending, LINE_BYTES_MAX, Line, Lines, Stamp};
+use crate::audit::chain::Head;
 use crate::audit::record::{Draft, Outcome, Phase, Record};
+use crate::audit::seals::Seals;
 
 fn noon() -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_770_033_600_250).expect("a valid time")
@@ -19,7 +21,13 @@ fn written(draft: &Draft<'_>) -> String {
     let mut lines = Lines::default();
     lines.push(Line::render(&mut scratch, draft, noon()));
     let mut out = Vec::new();
-    lines.number(&mut out, 7, &mut Stamp::new());
+    let mut head = Head {
+        seq: 6,
+        ..Head::NOTHING
+    };
+    let seals = Seals::new(&[1; 32], &[2; 32]).expect("keys");
+    let signed = lines.number(&mut out, &mut head, &mut Stamp::new(), &seals, Ending::Open);
+    assert_eq!((signed, head.seq), (None, 7));
     String::from_utf8(out).expect("a record is UTF-8")
 }
 
@@ -102,7 +110,8 @@ fn the_documented_example_is_written_to_the_letter() {
             r#"{"timestamp":"2026-02-02T12:00:00Z","action":"session.start","#,
             r#""user":"token:ci-bot","resource":"session:sess-123","#,
             r#""details":{"prd":"my-app.md","provider":"claude"},"ip":"192.168.1.100","#,
-            r#""seq":7,"unix_ms":1770033600250,"phase":"outcome","outcome":"done"}"#,
+            r#""seq":7,"unix_ms":1770033600250,"phase":"outcome","outcome":"done","#,
+            r#""prev":"0000000000000000000000000000000000000000000000000000000000000000"}"#,
             "\n"
         )
     );
@@ -115,7 +124,8 @@ fn what_is_not_known_is_empty_or_left_out() {
         concat!(
             r#"{"timestamp":"2026-02-02T12:00:00Z","action":"auth.failure","#,
             r#""user":"anonymous","resource":"","details":{},"ip":"","#,
-            r#""seq":7,"unix_ms":1770033600250,"phase":"end","outcome":"denied"}"#,
+            r#""seq":7,"unix_ms":1770033600250,"phase":"end","outcome":"denied","#,
+            r#""prev":"0000000000000000000000000000000000000000000000000000000000000000"}"#,
             "\n"
         )
     );
@@ -146,7 +156,8 @@ fn every_member_has_its_place() {
             r#""seq":7,"unix_ms":1770033600250,"request_id":"req-33333333333333333333","#,
             r#""phase":"end","outcome":"done","status":201,"scope":"control","#,
             r#""auth_method":"token","token_id":"tok-11111111","user_agent":"curl/8.5.0","#,
-            r#""duration_ms":12.045,"bytes":512}"#,
+            r#""duration_ms":12.045,"bytes":512,"#,
+            r#""prev":"0000000000000000000000000000000000000000000000000000000000000000"}"#,
             "\n"
         )
     );

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Durability, Trail};
 use crate::audit::line::{Line, Lines};
 use crate::audit::record::{Draft, Outcome, Phase, Record};
+use crate::audit::seals::Seals;
 
 const FIRST: &str = "audit-2026-02-02.jsonl";
 const SECOND: &str = "audit-2026-02-02.1.jsonl";
@@ -16,6 +17,10 @@ const NEXT_DAY: &str = "audit-2026-02-03.jsonl";
 
 fn noon() -> DateTime<Utc> {
     DateTime::from_timestamp(1_770_033_600, 0).expect("a valid time")
+}
+
+fn seals() -> Seals {
+    Seals::new(&[1; 32], &[2; 32]).expect("keys")
 }
 
 /// A place for audit files that goes away with the test.
@@ -38,11 +43,11 @@ impl Place {
     }
 
     fn open(&self) -> Trail {
-        Trail::open(&self.directory, noon()).expect("the trail opens")
+        Trail::open(&self.directory, seals(), noon()).expect("the trail opens")
     }
 
     fn refusal(&self) -> String {
-        match Trail::open(&self.directory, noon()) {
+        match Trail::open(&self.directory, seals(), noon()) {
             Ok(_) => "opened".to_owned(),
             Err(error) => error.to_string(),
         }
@@ -245,7 +250,12 @@ fn two_writers_number_one_sequence() {
     append(&mut other, "d", noon());
     assert_eq!(
         place.lines(SECOND),
-        ["5 audit.replaced deleted", "6 c", "7 d"]
+        [
+            "5 audit.replaced deleted",
+            "6 c",
+            "7 audit.checkpoint",
+            "8 d"
+        ]
     );
 }
 
@@ -257,9 +267,12 @@ fn each_day_has_its_file_and_the_clock_may_go_back() {
     append(&mut trail, "b", noon() + TimeDelta::days(1));
     append(&mut trail, "c", noon());
     assert_eq!(place.lines(FIRST), ["1 a"]);
-    assert_eq!(place.lines(NEXT_DAY), ["2 b", "3 c"]);
+    assert_eq!(place.lines(NEXT_DAY), ["2 audit.checkpoint", "3 b", "4 c"]);
     append(&mut place.open(), "d", noon() + TimeDelta::days(1));
-    assert_eq!(place.lines(NEXT_DAY), ["2 b", "3 c", "4 d"]);
+    assert_eq!(
+        place.lines(NEXT_DAY),
+        ["2 audit.checkpoint", "3 b", "4 c", "5 d"]
+    );
 }
 
 #[test]
