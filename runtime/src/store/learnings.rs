@@ -3,12 +3,12 @@
 //! Invariant: a question that is bound to projects is answered from these alone; learnings of no
 //! project belong to nobody who is bound.
 
+use aws_lc_rs::digest::{Context, SHA256};
 use config::contract::id::LearningId;
 use config::contract::learning::{
     LearningCount, LearningKind, LearningList, LearningSource, LearningStats, LearningView, Order,
     RANKED_MAX, Trust,
 };
-use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, Transaction};
 
@@ -392,8 +392,9 @@ fn kind_label(kind: LearningKind) -> String {
 }
 
 fn project_label(path: &str) -> String {
-    let digest = Sha256::digest(path);
+    let digest = aws_lc_rs::digest::digest(&SHA256, path.as_bytes());
     let hex: Vec<_> = digest
+        .as_ref()
         .iter()
         .take(8)
         .map(|byte| format!("{byte:02x}"))
@@ -403,15 +404,15 @@ fn project_label(path: &str) -> String {
 
 /// The same for the same text about the same thing in the same project, however it is spaced.
 fn digest(learning: &LearningView) -> Vec<u8> {
-    let mut hash = Sha256::new();
-    hash.update(learning.project.as_deref().unwrap_or_default());
-    hash.update([0]);
-    hash.update(learning.kind.name());
+    let mut hash = Context::new(&SHA256);
+    hash.update(learning.project.as_deref().unwrap_or_default().as_bytes());
+    hash.update(&[0]);
+    hash.update(learning.kind.name().as_bytes());
     for word in learning.text.to_lowercase().split_whitespace() {
-        hash.update([0]);
-        hash.update(word);
+        hash.update(&[0]);
+        hash.update(word.as_bytes());
     }
-    hash.finalize().to_vec()
+    hash.finish().as_ref().to_vec()
 }
 
 fn view(row: &SqliteRow) -> Result<LearningView, StoreError> {
