@@ -1,5 +1,6 @@
 //! The contract between callers, the gateway and the runtime: who may ask for what, in which words.
 
+pub mod agent_audit;
 pub mod audit;
 pub mod caller;
 pub mod endpoint;

@@ -1,5 +1,7 @@
 //! The gateway's settings: read, checked, and defaulted.
 
+pub mod oidc;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,8 +26,12 @@ pub struct GatewaySettings {
     pub listen: Listen,
     /// The certificate and its key; without them, plain HTTP.
     pub tls: Option<Tls>,
-    /// Whether bearer tokens are demanded.
+    /// Whether a credential is demanded: opaque tokens are switched on, or an issuer is set.
     pub tokens_required: bool,
+    /// Whether opaque tokens are accepted.
+    pub opaque_tokens: bool,
+    /// The issuer whose tokens are accepted too.
+    pub oidc: Option<oidc::Issuer>,
     /// Whether the audit trail is written.
     pub audit_enabled: bool,
     /// The way to the runtime.
@@ -111,16 +117,20 @@ impl GatewaySettings {
     pub fn load(sources: Sources) -> Result<Loaded<Self>, Mistakes> {
         let mut reader = Reader::new(sources);
         let home = home(&mut reader);
-        let tokens_required = reader.value(
+        let opaque_tokens = reader.value(
             &Key::new("auth.tokens").variables(&["LOKI_ENTERPRISE_AUTH"]),
             false,
         );
+        let oidc = oidc::read(&mut reader);
+        let tokens_required = opaque_tokens || oidc.is_some();
         let tls = tls(&mut reader);
         let listen = listen(&mut reader, tokens_required, tls.is_some());
         let settings = Self {
             listen,
             tls,
             tokens_required,
+            opaque_tokens,
+            oidc,
             audit_enabled: audit_enabled(&mut reader),
             runtime: upstream(&mut reader, &home),
             limits: Limits::read(&mut reader),
@@ -259,7 +269,7 @@ fn refuse_open_door(
     }
     let mut missing = Vec::new();
     if !tokens_required {
-        missing.push("authentication (LOKI_ENTERPRISE_AUTH=true)");
+        missing.push("authentication (LOKI_ENTERPRISE_AUTH=true or LOKI_OIDC_ISSUER)");
     }
     if !tls {
         missing.push("TLS (LOKI_TLS_CERT and LOKI_TLS_KEY)");

@@ -49,6 +49,12 @@ impl Home {
         self.dashboard().join("gateways")
     }
 
+    /// Returns the folder in which the keys of issuers are kept (mode 0700).
+    #[must_use]
+    pub fn issuers(&self) -> PathBuf {
+        self.dashboard().join("issuers")
+    }
+
     /// Returns the folder of sockets and process files (mode 0700).
     #[must_use]
     pub fn run(&self) -> PathBuf {

@@ -1,6 +1,7 @@
 //! Answers the operations that the gateway owns.
 
 mod audit;
+mod enterprise;
 mod health;
 
 use pingora::proxy::Session;
@@ -26,6 +27,8 @@ pub(crate) async fn answer(
         "health.show" => health::both(state).await,
         "health.live" => health::live(),
         "health.ready" => health::ready(state).await,
+        "auth.info" => enterprise::authentication(state),
+        "enterprise.status" => enterprise::status(state),
         "metrics.show" => Ok(metrics_text(state).await),
         "audit.query" => audit::query(state, query).await,
         "audit.summary" => audit::summary(state, query).await,
@@ -36,11 +39,13 @@ pub(crate) async fn answer(
 
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 8] = [
+const ANSWERED: [&str; 10] = [
     "landing.show",
     "health.show",
     "health.live",
     "health.ready",
+    "auth.info",
+    "enterprise.status",
     "metrics.show",
     "audit.query",
     "audit.summary",

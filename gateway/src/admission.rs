@@ -60,7 +60,7 @@ pub(crate) struct Turned {
 ///
 /// # Errors
 /// The refusal, with what was known by then.
-pub(crate) fn admit(
+pub(crate) async fn admit(
     header: &RequestHeader,
     state: &State,
     now: DateTime<Utc>,
@@ -90,7 +90,8 @@ pub(crate) fn admit(
     let caller = match known {
         Some(operation) if operation.access == Access::Public => nobody(),
         Some(_) | None if !settings.tokens_required => local(),
-        Some(_) | None => authn::authenticate(header, &state.tokens.load(), now)
+        Some(_) | None => authn::authenticate(header, &state.schemes(), now, true)
+            .await
             .map_err(|refusal| turned(refusal, known, None))?,
     };
     let refuse = |refusal| turned(refusal, known, Some(Arc::clone(&caller)));

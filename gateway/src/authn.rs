@@ -4,15 +4,18 @@
 //! weaker scheme. "Nobody tried" is different from "tried and failed".
 
 pub(crate) mod bearer;
+pub(crate) mod oidc;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use config::contract::caller::Caller;
 use pingora::http::RequestHeader;
 
 use crate::refusal::{CredentialFault, Refusal};
 use crate::tokens::index::Index;
+use oidc::live::LiveIssuer;
 
 /// The answer of one scheme.
 #[derive(Debug)]
@@ -23,23 +26,44 @@ pub(crate) enum Answer {
     Authenticated(Arc<Caller>),
     /// There is a credential of this kind, and it is not accepted.
     Failed(CredentialFault),
+    /// There is a credential of this kind, and nobody can tell now whether it is good.
+    Unavailable,
 }
 
-/// Returns who is calling.
+/// What credentials are checked against.
+#[derive(Debug)]
+pub(crate) struct Schemes<'state> {
+    /// The opaque tokens; none if they are switched off.
+    pub(crate) tokens: Option<&'state ArcSwap<Index>>,
+    /// The issuer of JSON Web Tokens.
+    pub(crate) issuer: Option<&'state LiveIssuer>,
+}
+
+/// Returns who is calling. `patient` callers may wait a second for new keys of the issuer.
 ///
 /// # Errors
 /// When no scheme was asked, or one was and failed.
-pub(crate) fn authenticate(
+pub(crate) async fn authenticate(
     header: &RequestHeader,
-    tokens: &Index,
+    schemes: &Schemes<'_>,
     now: DateTime<Utc>,
+    patient: bool,
 ) -> Result<Arc<Caller>, Refusal> {
     if header.headers.get_all("authorization").iter().count() > 1 {
         return Err(Refusal::TwoCredentials);
     }
-    match bearer::authenticate(header, tokens, now) {
+    let by_issuer = oidc::authenticate(header, schemes.issuer, now, patient).await;
+    let answer = match by_issuer {
+        Answer::NotRequested => match schemes.tokens {
+            Some(tokens) => bearer::authenticate(header, &tokens.load(), now),
+            None => bearer::switched_off(header),
+        },
+        Answer::Authenticated(_) | Answer::Failed(_) | Answer::Unavailable => by_issuer,
+    };
+    match answer {
         Answer::NotRequested => Err(Refusal::NoCredential),
         Answer::Authenticated(caller) => Ok(caller),
         Answer::Failed(fault) => Err(Refusal::BadCredential(fault)),
+        Answer::Unavailable => Err(Refusal::IssuerUnavailable),
     }
 }

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod certificate;
 pub mod clock;
+pub mod jws_verify;
 pub mod logging;
 pub mod metrics;
 pub mod random;

@@ -1,11 +1,12 @@
 //! The gateway program: settings, bind, announce, serve, drain.
 
+use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use config::gateway::GatewaySettings;
 use config::load::Sources;
-use gateway::{logging, serve};
+use gateway::{jws_verify, logging, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,6 +21,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     after_help = "Example:\n  loki-gateway --tls-cert cert.pem --tls-key key.pem"
 )]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Settings file [default: gateway.toml in the data directory]
     #[arg(long, value_name = "FILE")]
     config: Option<std::path::PathBuf>,
@@ -43,6 +46,13 @@ struct Arguments {
     dangerously_allow_insecure_bind: bool,
 }
 
+/// What else the program does.
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Command {
+    /// Judge signatures: reads lines {"jwk":…,"jws":…}, prints accept or reject for each.
+    JwsVerify,
+}
+
 impl Arguments {
     fn sources(self) -> Sources {
         let insecure = self
@@ -64,6 +74,15 @@ impl Arguments {
 )]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::JwsVerify) = arguments.command {
+        return match jws_verify::run(io::stdin().lock(), io::stdout().lock()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("loki-gateway: cannot go on: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let file = arguments.config.clone();
     let sources = arguments.sources();
     let loaded = match sources

@@ -20,6 +20,8 @@ pub enum CredentialFault {
         /// Id of the token.
         token_id: TokenId,
     },
+    /// A JSON Web Token that failed this check.
+    Jwt(&'static str),
     /// Not of a known shape.
     Malformed,
     /// Taken back.
@@ -37,6 +39,7 @@ impl CredentialFault {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Expired { .. } => "expired",
+            Self::Jwt(check) => check,
             Self::Malformed => "malformed",
             Self::Revoked { .. } => "revoked",
             Self::Unknown => "unknown",
@@ -48,7 +51,7 @@ impl CredentialFault {
     pub fn token_id(&self) -> Option<&TokenId> {
         match self {
             Self::Expired { token_id } | Self::Revoked { token_id } => Some(token_id),
-            Self::Malformed | Self::Unknown => None,
+            Self::Jwt(_) | Self::Malformed | Self::Unknown => None,
         }
     }
 }
@@ -83,6 +86,8 @@ pub enum Refusal {
     HeaderTooLong,
     /// The gateway itself failed.
     Internal,
+    /// The keys of the token's issuer are not known, or were not seen for too long.
+    IssuerUnavailable,
     /// The request breaks a rule of HTTP or of the strict front.
     Malformed(&'static str),
     /// No credential, and one is needed.
@@ -128,6 +133,7 @@ impl Refusal {
             Self::HeaderTimeout => "header_timeout",
             Self::HeaderTooLong => "header_too_long",
             Self::Internal => "internal",
+            Self::IssuerUnavailable => "issuer_unavailable",
             Self::Malformed(_) => "malformed",
             Self::NoCredential => "no_credential",
             Self::OtherMethod { .. } => "other_method",
@@ -267,6 +273,7 @@ mod tests {
             CredentialFault::Expired {
                 token_id: TokenId::from_random([0; 8]),
             },
+            CredentialFault::Jwt("jwt_signature"),
             CredentialFault::Malformed,
             CredentialFault::Revoked {
                 token_id: TokenId::from_random([0; 8]),
@@ -293,6 +300,7 @@ mod tests {
             Refusal::HeaderTimeout,
             Refusal::HeaderTooLong,
             Refusal::Internal,
+            Refusal::IssuerUnavailable,
             Refusal::Malformed(""),
             Refusal::NoCredential,
             Refusal::OtherMethod {

@@ -20,6 +20,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use crate::audit::{Audit, AuditError};
+use crate::authn::oidc::fetch::FetchError;
+use crate::authn::oidc::live::LiveIssuer;
 use crate::certificate::{self, ActiveCertificate, CertificateError};
 use crate::clock;
 use crate::edge_record;
@@ -54,6 +56,9 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// The issuer's settings cannot be used.
+    #[error("cannot use the issuer: {0}")]
+    Issuer(String),
     /// The statement key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -79,7 +84,7 @@ impl Failure {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Certificate(_) => 64,
+            Self::Certificate(_) | Self::Issuer(_) => 64,
             Self::Audit(_)
             | Self::Home { .. }
             | Self::Key(_)
@@ -89,6 +94,12 @@ impl Failure {
             | Self::Tls(_)
             | Self::Tokens(_) => 1,
         }
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::Issuer(error.to_string())
     }
 }
 
@@ -175,9 +186,17 @@ async fn serve(
             source,
         })?;
     let watch = TokenWatch::start(&settings.home, report_tokens)?;
+    let issuer = settings
+        .oidc
+        .clone()
+        .map(|oidc| LiveIssuer::new(oidc, &settings.home))
+        .transpose()?
+        .map(Arc::new);
+    let looking = issuer.as_ref().map(LiveIssuer::watch);
     let drain_timeout = settings.limits.drain_timeout;
     let state = Arc::new(State {
         tokens: watch.index(),
+        issuer,
         audit: audit.clone(),
         metrics: Metrics::new(audit.tally()),
         statements: Statements::new(key, instance),
@@ -210,6 +229,9 @@ async fn serve(
     reload.endpoint().remove();
     summarising.abort();
     edge_record::summary(&state, &state.suppression.turn());
+    if let Some(looking) = looking {
+        looking.abort();
+    }
     drop(watch);
     if audit.close().await.is_err() {
         tracing::error!("the last audit records could not be written");

@@ -7,6 +7,8 @@ use arc_swap::ArcSwap;
 use config::gateway::GatewaySettings;
 
 use crate::audit::Audit;
+use crate::authn::Schemes;
+use crate::authn::oidc::live::LiveIssuer;
 use crate::metrics::Metrics;
 use crate::runtime_client::RuntimeClient;
 use crate::statement::Statements;
@@ -20,6 +22,8 @@ pub(crate) struct State {
     pub(crate) settings: GatewaySettings,
     /// The tokens, swapped as a whole.
     pub(crate) tokens: Arc<ArcSwap<Index>>,
+    /// The issuer whose tokens are accepted too.
+    pub(crate) issuer: Option<Arc<LiveIssuer>>,
     /// The audit trail.
     pub(crate) audit: Audit,
     /// The instruments.
@@ -38,6 +42,14 @@ impl State {
     /// Returns whether the gateway is stopping.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Returns what credentials are checked against.
+    pub(crate) fn schemes(&self) -> Schemes<'_> {
+        Schemes {
+            tokens: self.settings.opaque_tokens.then_some(&*self.tokens),
+            issuer: self.issuer.as_deref(),
+        }
     }
 
     /// Returns the scheme that callers use.

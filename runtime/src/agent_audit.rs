@@ -11,11 +11,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use config::contract::agent_audit::{Chained, Link};
 use config::contract::id::{RequestId, SessionId};
 use config::private;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::folder::SessionFolder;
 use crate::project::Project;
@@ -69,13 +69,6 @@ pub struct Line {
     /// Chains the line to the one before, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hash: String,
-}
-
-/// The end of the chain so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Link {
-    seq: u64,
-    hash: String,
 }
 
 /// Says why the record cannot be kept.
@@ -163,7 +156,7 @@ impl AgentAudit {
             seq: self.link.seq + 1,
             hash: String::new(),
         };
-        line.hash = hash(&self.link.hash, &serde_json::to_vec(&line)?);
+        line.hash = self.link.hash_of_next(&serde_json::to_vec(&line)?);
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
         self.write(&text).map_err(|source| AgentAuditError::File {
@@ -220,10 +213,7 @@ pub fn verify(path: &Path) -> Result<u64, AgentAuditError> {
 
 /// Follows the chain through whole lines, which must all be of the session if one is named.
 fn check(path: &Path, text: &[u8], session: Option<&SessionId>) -> Result<Link, AgentAuditError> {
-    let mut link = Link {
-        seq: 0,
-        hash: FIRST_HASH.to_owned(),
-    };
+    let mut link = Link::default();
     for text in text.split_inclusive(|byte| *byte == b'\n') {
         let number = link.seq + 1;
         let damaged = || AgentAuditError::Damaged {
@@ -231,38 +221,18 @@ fn check(path: &Path, text: &[u8], session: Option<&SessionId>) -> Result<Link, 
             number,
         };
         let line: Line = serde_json::from_slice(text).map_err(|_| damaged())?;
-        let foreign = session.is_some_and(|session| *session != line.session);
-        let body = body(text).ok_or_else(damaged)?;
-        if foreign || line.seq != number || hash(&link.hash, &body) != line.hash {
+        if session.is_some_and(|session| *session != line.session) {
             return Err(damaged());
         }
-        link = Link {
-            seq: number,
+        let chained = Chained {
+            session: line.session,
+            seq: line.seq,
             hash: line.hash,
         };
+        link = link.follow(text, &chained).map_err(|_| damaged())?;
     }
     Ok(link)
 }
-
-/// Returns a line without its line feed and its hash, which is the last member.
-fn body(line: &[u8]) -> Option<Vec<u8>> {
-    let line = line.strip_suffix(b"\"}\n")?;
-    let (line, _) = line.split_at_checked(line.len().checked_sub(FIRST_HASH.len())?)?;
-    let mut body = line.strip_suffix(b",\"hash\":\"")?.to_vec();
-    body.push(b'}');
-    Some(body)
-}
-
-fn hash(previous: &str, body: &[u8]) -> String {
-    let digest = Sha256::new()
-        .chain_update(previous)
-        .chain_update(body)
-        .finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What stands before the first line.
-const FIRST_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 #[cfg(test)]
 mod tests;

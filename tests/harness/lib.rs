@@ -21,6 +21,7 @@ pub mod client;
 pub mod command;
 pub mod deployment;
 pub mod installation;
+pub mod issuer;
 pub mod poll;
 pub mod process;
 pub mod programs;

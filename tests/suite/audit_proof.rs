@@ -22,7 +22,7 @@ fn a_changed_trail_is_found_out() {
     let records: Vec<&str> = text.lines().collect();
     let line = records
         .iter()
-        .position(|record| record.contains("token.generate"))
+        .position(|record| record.contains("\"name\":\"one\""))
         .unwrap();
     fs::write(
         &file,

@@ -22,6 +22,7 @@ mod limits;
 mod links;
 mod main_job;
 mod metrics;
+mod oidc;
 mod promises;
 mod protocols;
 mod refusals;

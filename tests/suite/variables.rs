@@ -37,6 +37,26 @@ fn bad_values_stop_the_start_and_are_named() {
         ("loki-gateway", "LOKI_DATA_DIR", "relative"),
         ("loki-gateway", "LOKI_LOG", "loud"),
         ("loki-gateway", "LOKI_LOG_FORMAT", "xml"),
+        (
+            "loki-gateway",
+            "LOKI_OIDC_ISSUER",
+            "https://your-org.okta.com",
+        ),
+        (
+            "loki-gateway",
+            "LOKI_OIDC_ISSUER",
+            "https://login.microsoftonline.com/{tenant}/v2.0",
+        ),
+        ("loki-gateway", "LOKI_OIDC_CLIENT_ID", "your-client-id"),
+        ("loki-gateway", "LOKI_OIDC_AUDIENCE", "your-audience"),
+        ("loki-gateway", "LOKI_OIDC_ROLES_CLAIM", "roles"),
+        ("loki-gateway", "LOKI_OIDC_DEFAULT_ROLE", "viewer"),
+        ("loki-gateway", "LOKI_OIDC_ALLOWED_DOMAINS", "example.org"),
+        (
+            "loki-gateway",
+            "LOKI_OIDC_DANGEROUSLY_TRUST_ANY_ACCOUNT",
+            "true",
+        ),
         ("loki-runtime", "LOKI_BRANCH_PROTECTION", "maybe"),
         ("loki-runtime", "LOKI_SANDBOX_MODE", "maybe"),
         ("loki-runtime", "LOKI_STAGED_AUTONOMY", "maybe"),
@@ -53,13 +73,6 @@ fn bad_values_stop_the_start_and_are_named() {
 #[test]
 fn protections_that_are_not_built_stop_the_start_instead_of_pretending() {
     for (program, name, value) in [
-        (
-            "loki-gateway",
-            "LOKI_OIDC_ISSUER",
-            "https://accounts.google.com",
-        ),
-        ("loki-gateway", "LOKI_OIDC_CLIENT_ID", "your-client-id"),
-        ("loki-gateway", "LOKI_OIDC_AUDIENCE", "your-audience"),
         ("loki-gateway", "LOKI_AUDIT_SYSLOG_HOST", "127.0.0.1"),
         ("loki-runtime", "LOKI_SANDBOX_MODE", "true"),
         ("loki-runtime", "LOKI_STAGED_AUTONOMY", "true"),

@@ -41,6 +41,8 @@ pub enum AuthMethod {
     Local,
     /// Nobody: a public operation without a credential.
     None,
+    /// A token of an OpenID Connect issuer.
+    Oidc,
     /// An opaque bearer token.
     Token,
 }
@@ -52,6 +54,7 @@ impl AuthMethod {
         match self {
             Self::Local => "local",
             Self::None => "none",
+            Self::Oidc => "oidc",
             Self::Token => "token",
         }
     }
@@ -63,7 +66,8 @@ impl AuthMethod {
 pub struct Caller {
     /// The principal for people to read, for example `token:ci-bot`.
     pub user: String,
-    /// The identity for decisions: a token id, or `local`; never a name.
+    /// The identity for decisions: a token id, `<issuer>/<subject>`, or
+    /// `local`; never a name.
     pub principal: String,
     /// How the caller proved it.
     pub auth_method: AuthMethod,

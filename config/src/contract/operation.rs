@@ -228,6 +228,10 @@ pub static OPERATIONS: &[Operation] = &[
         "health",
         "Answers 200 while requests are accepted, else 503.",
     ),
+    Operation::probe("auth.info", "/api/auth/info")
+        .on("authentication", "Tells how to authenticate."),
+    Operation::probe("enterprise.status", "/api/enterprise/status")
+        .on("enterprise", "Tells which enterprise features are on."),
     Operation::read("metrics.show", "/metrics", Scope::Read)
         .by_gateway()
         .counted()

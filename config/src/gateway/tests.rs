@@ -60,7 +60,6 @@ fn the_offline_part_is_read_although_other_settings_have_mistakes() {
         ("LOKI_DATA_DIR", "/srv/loki"),
         ("LOKI_AUDIT_DISABLED", "true"),
         ("LOKI_TLS_CERT", "cert.pem"),
-        ("LOKI_OIDC_ISSUER", "https://issuer.example"),
     ]))
     .expect("these two are in order");
     assert_eq!(home.directory(), PathBuf::from("/srv/loki"));

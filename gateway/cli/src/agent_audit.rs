@@ -3,6 +3,8 @@
 //! Invariant: memory does not grow with the file, and a line that is no record is named by its
 //! number, never passed over in silence.
 
+mod verify;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -17,6 +19,8 @@ use crate::failure::Failure;
 use crate::output;
 
 const LINE_BYTES_MAX: u64 = 256 * 1024;
+/// Most sessions whose chains are followed at once.
+const SESSIONS_MAX: usize = 100_000;
 const ACTIONS_MAX: usize = 1_000;
 const MALFORMED_SHOWN_MAX: usize = 10;
 
@@ -24,7 +28,8 @@ const EXAMPLES: &str = "\
 Examples:
   loki audit log          the last 50 actions of agents in this project
   loki audit log 200
-  loki audit count        how often each action happened";
+  loki audit count        how often each action happened
+  loki audit verify       whether anything was changed";
 
 /// Reads what agents did in this project.
 #[derive(Debug, Subcommand)]
@@ -32,6 +37,7 @@ Examples:
 pub(crate) enum Command {
     Log(LogArguments),
     Count(CountArguments),
+    Verify(verify::VerifyArguments),
 }
 
 /// Shows the last actions, oldest first.
@@ -72,6 +78,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Failure> {
     match command {
         Command::Log(arguments) => log(&path, arguments),
         Command::Count(arguments) => count(&path, arguments),
+        Command::Verify(arguments) => verify::verify(&context.offline()?.home, &path, arguments),
     }
 }
 
@@ -197,7 +204,21 @@ fn each(path: &Path, mut take: impl FnMut(Entry)) -> Result<Malformed, Failure> 
         }
         Err(error) => return Err(Failure::io("read", path, &error)),
     };
-    let mut reader = BufReader::new(file);
+    whole_lines(path, BufReader::new(file), |number, line| {
+        match line.and_then(|line| serde_json::from_slice(line).ok()) {
+            Some(entry) => take(entry),
+            None => malformed.add(number),
+        }
+    })?;
+    Ok(malformed)
+}
+
+/// Hands over each line with its number, as it stands there; none for one that is too long.
+fn whole_lines(
+    path: &Path,
+    mut reader: BufReader<File>,
+    mut take: impl FnMut(u64, Option<&[u8]>),
+) -> Result<(), Failure> {
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
@@ -209,18 +230,15 @@ fn each(path: &Path, mut take: impl FnMut(Entry)) -> Result<Malformed, Failure> 
             break;
         }
         if line.last() != Some(&b'\n') && read as u64 == LINE_BYTES_MAX {
-            malformed.add(number);
+            take(number, None);
             reader
                 .skip_until(b'\n')
                 .map_err(|error| Failure::io("read", path, &error))?;
             continue;
         }
-        match serde_json::from_slice(&line) {
-            Ok(entry) => take(entry),
-            Err(_) => malformed.add(number),
-        }
+        take(number, Some(&line));
     }
-    Ok(malformed)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Failure
 #[derive(Serialize)]
 struct Status {
     auth_enabled: bool,
+    oidc_enabled: bool,
     tls_enabled: bool,
     audit_enabled: bool,
     data_directory: String,
@@ -59,7 +60,8 @@ struct Status {
 fn status(context: &Context, arguments: &StatusArguments) -> Result<(), Failure> {
     let settings = context.gateway_settings(context.sources())?.settings;
     let status = Status {
-        auth_enabled: settings.tokens_required,
+        auth_enabled: settings.opaque_tokens,
+        oidc_enabled: settings.oidc.is_some(),
         tls_enabled: settings.tls.is_some(),
         audit_enabled: settings.audit_enabled,
         data_directory: settings.home.directory().display().to_string(),
@@ -69,6 +71,7 @@ fn status(context: &Context, arguments: &StatusArguments) -> Result<(), Failure>
     }
     let switch = |on: bool| if on { "on" } else { "off" };
     output::line(&format!("Token auth: {}", switch(status.auth_enabled)))?;
+    output::line(&format!("OIDC/SSO:   {}", switch(status.oidc_enabled)))?;
     output::line(&format!("TLS:        {}", switch(status.tls_enabled)))?;
     output::line(&format!("Audit:      {}", switch(status.audit_enabled)))?;
     output::line(&format!("Data:       {}", status.data_directory))

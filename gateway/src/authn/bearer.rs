@@ -28,6 +28,15 @@ pub(crate) fn authenticate(header: &RequestHeader, tokens: &Index, now: DateTime
     }
 }
 
+/// Answers where opaque tokens are switched off: whatever is there is not accepted.
+pub(crate) fn switched_off(header: &RequestHeader) -> Answer {
+    if header.headers.contains_key(AUTHORIZATION) {
+        Answer::Failed(CredentialFault::Unknown)
+    } else {
+        Answer::NotRequested
+    }
+}
+
 fn token_of(value: &str) -> Option<RawToken<'_>> {
     let (scheme, token) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {

@@ -17,7 +17,12 @@ const UNKNOWN: &str = "unknown";
 
 const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
-const AUTH_METHODS: [AuthMethod; 3] = [AuthMethod::Local, AuthMethod::None, AuthMethod::Token];
+const AUTH_METHODS: [AuthMethod; 4] = [
+    AuthMethod::Local,
+    AuthMethod::None,
+    AuthMethod::Oidc,
+    AuthMethod::Token,
+];
 
 /// Upper bounds in seconds.
 const DURATION_BUCKETS: [f64; 15] = [
@@ -109,6 +114,7 @@ const fn auth_position(method: AuthMethod) -> usize {
     match method {
         AuthMethod::Local => 0,
         AuthMethod::None => 1,
-        AuthMethod::Token => 2,
+        AuthMethod::Oidc => 2,
+        AuthMethod::Token => 3,
     }
 }

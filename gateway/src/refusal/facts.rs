@@ -47,7 +47,7 @@ pub(super) static FACTS: &[Facts] = &[
         action: "auth.failure",
         retry_after_seconds: None,
         title: "credential not accepted",
-        detail: "the bearer token is malformed, unknown, expired or revoked",
+        detail: "the bearer token is malformed, unknown, expired, revoked or not for us",
         fix: "use a valid token",
     },
     Facts {
@@ -121,6 +121,15 @@ pub(super) static FACTS: &[Facts] = &[
         title: "internal error",
         detail: "the gateway failed; the operator finds the request id in its log",
         fix: "",
+    },
+    Facts {
+        reason: "issuer_unavailable",
+        status: 503,
+        action: "auth.failure",
+        retry_after_seconds: Some(5),
+        title: "issuer unavailable",
+        detail: "the token cannot be checked: the keys of its issuer are not known",
+        fix: "ask again later; the operator checks the way to the issuer",
     },
     Facts {
         reason: "malformed",

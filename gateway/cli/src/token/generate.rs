@@ -134,11 +134,11 @@ fn announcement(record: &TokenRecord, token: &str) -> String {
 fn warn_without_authentication(context: &Context) {
     let required = context
         .gateway_settings(context.sources())
-        .is_ok_and(|loaded| loaded.settings.tokens_required);
+        .is_ok_and(|loaded| loaded.settings.opaque_tokens);
     if !required {
         output::warn(
-            "LOKI_ENTERPRISE_AUTH is not on here: a gateway started from this environment asks \
-             nobody for a token",
+            "LOKI_ENTERPRISE_AUTH is not on here: a gateway started from this environment accepts \
+             no tokens of this kind",
         );
     }
 }

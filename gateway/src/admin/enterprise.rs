@@ -1,0 +1,35 @@
+//! Tells whoever asks how to authenticate and which features are on; nothing here is a secret.
+
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::refusal::Refusal;
+use crate::state::State;
+
+/// Answers how to authenticate.
+pub(super) fn authentication(state: &State) -> Result<Answer, Refusal> {
+    let oidc = state.settings.oidc.as_ref();
+    Answer::json(
+        200,
+        &json!({
+            "token_auth_enabled": state.settings.opaque_tokens,
+            "oidc_enabled": oidc.is_some(),
+            "oidc_issuer": oidc.map(|issuer| &issuer.url),
+            "oidc_client_id": oidc.map(|issuer| &issuer.client_id),
+        }),
+    )
+}
+
+/// Answers which features are on.
+pub(super) fn status(state: &State) -> Result<Answer, Refusal> {
+    let settings = &state.settings;
+    Answer::json(
+        200,
+        &json!({
+            "auth_enabled": settings.opaque_tokens,
+            "oidc_enabled": settings.oidc.is_some(),
+            "audit_enabled": settings.audit_enabled,
+            "enterprise_mode": settings.tokens_required,
+        }),
+    )
+}

@@ -1,0 +1,169 @@
+//! Forged, damaged and misused tokens: none may pass, and each for the true reason.
+
+mod cases;
+mod forge;
+
+use chrono::{DateTime, Utc};
+use config::contract::scope::Scopes;
+use config::gateway::oidc::{Algorithm, Grant, Issuer, TokenKind};
+use std::time::Duration;
+
+use super::claims::{self, Claims};
+use super::fault::Fault;
+use super::jws::Sealed;
+use super::key::KeySet;
+use cases::{BY_CLAIMS, BY_HEADER, BY_SHAPE};
+use forge::Forge;
+
+pub(super) fn issuer(token_kind: TokenKind) -> Issuer {
+    Issuer {
+        url: "https://issuer.test".to_owned(),
+        client_id: "client".to_owned(),
+        audience: "client".to_owned(),
+        token_kind,
+        algorithms: Algorithm::DEFAULT.to_vec(),
+        allowed_domains: Vec::new(),
+        grant: Grant::Everything,
+        leeway: Duration::from_secs(30),
+        stale_keys_max: Duration::from_secs(86_400),
+        ca: None,
+        allow_loopback_http: false,
+        allow_private_addresses: false,
+    }
+}
+
+pub(super) fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).expect("time")
+}
+
+/// The way of every token: take apart, find the issuer, check the signature, check the claims.
+fn judge(token: &str, keys: &KeySet, issuer: &Issuer) -> Result<Claims, Fault> {
+    let sealed = Sealed::read(token, &issuer.algorithms)?;
+    if sealed.claimed_issuer()? != issuer.url {
+        return Err(Fault::Issuer);
+    }
+    claims::check(&sealed.open(keys)?, issuer, now())
+}
+
+#[test]
+fn no_token_passes_with_a_bad_header() {
+    let forge = Forge::new();
+    for (why, signer, header, fault) in BY_HEADER {
+        let token = forge.token(*signer, header, cases::GOOD);
+        let judged = judge(&token, &forge.keys(), &issuer(TokenKind::Id));
+        assert_eq!(judged, Err(*fault), "{why}");
+    }
+}
+
+#[test]
+fn no_token_passes_with_bad_claims() {
+    let forge = Forge::new();
+    for (why, kind, payload, fault) in BY_CLAIMS {
+        let header = match kind {
+            TokenKind::Access => r#"{"alg":"EdDSA","kid":"ed","typ":"at+jwt"}"#,
+            TokenKind::Id => r#"{"alg":"EdDSA","kid":"ed"}"#,
+        };
+        let token = forge.token(forge::Signer::Ed, header, payload);
+        let judged = judge(&token, &forge.keys(), &issuer(*kind));
+        assert_eq!(judged, Err(*fault), "{why}");
+    }
+}
+
+#[test]
+fn no_damaged_token_passes() {
+    let forge = Forge::new();
+    let good = forge.token(
+        forge::Signer::Ed,
+        r#"{"alg":"EdDSA","kid":"ed"}"#,
+        cases::GOOD,
+    );
+    for (why, damage, fault) in BY_SHAPE {
+        let judged = judge(&damage(&good), &forge.keys(), &issuer(TokenKind::Id));
+        assert_eq!(judged, Err(*fault), "{why}");
+    }
+}
+
+#[test]
+fn there_are_as_many_cases_as_promised() {
+    assert!(BY_HEADER.len() + BY_CLAIMS.len() + BY_SHAPE.len() >= 100);
+}
+
+#[test]
+fn any_changed_byte_is_noticed() {
+    let forge = Forge::new();
+    let good = forge.token(
+        forge::Signer::Es,
+        r#"{"alg":"ES256","kid":"es"}"#,
+        cases::GOOD,
+    );
+    for position in 0..good.len() {
+        let mut bytes = good.clone().into_bytes();
+        bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
+        let token = String::from_utf8(bytes).expect("text");
+        let judged = judge(&token, &forge.keys(), &issuer(TokenKind::Id));
+        assert!(judged.is_err(), "byte {position}");
+    }
+}
+
+#[test]
+fn good_tokens_of_every_algorithm_pass() {
+    let forge = Forge::new();
+    let mut every = issuer(TokenKind::Id);
+    every.algorithms = Algorithm::EVERY.to_vec();
+    for (signer, header) in [
+        (forge::Signer::Rs256, r#"{"alg":"RS256","kid":"rs"}"#),
+        (forge::Signer::Ps256, r#"{"alg":"PS256","kid":"rs"}"#),
+        (
+            forge::Signer::Es,
+            r#"{"alg":"ES256","kid":"es","typ":"JWT"}"#,
+        ),
+        (forge::Signer::Ed, r#"{"alg":"EdDSA","kid":"ed"}"#),
+        (forge::Signer::Ed, r#"{"alg":"EdDSA"}"#),
+        // What a header says about keys is not looked at.
+        (
+            forge::Signer::Ed,
+            r#"{"alg":"EdDSA","kid":"ed","jku":"http://127.0.0.1:1/","x5c":["AAAA"]}"#,
+        ),
+    ] {
+        let token = forge.token(signer, header, cases::GOOD);
+        let judged = judge(&token, &forge.keys(), &every);
+        let expected = Claims {
+            subject: "alice".to_owned(),
+            email: None,
+            scopes: "*".parse::<Scopes>().expect("scopes"),
+            until: 1_800_000_330,
+        };
+        assert_eq!(judged, Ok(expected), "{header}");
+    }
+}
+
+#[test]
+fn an_access_token_passes_where_access_tokens_are_expected() {
+    let forge = Forge::new();
+    for typ in ["at+jwt", "application/at+jwt", "AT+JWT"] {
+        let header = format!(r#"{{"alg":"RS256","kid":"rs","typ":"{typ}"}}"#);
+        let token = forge.token(forge::Signer::Rs256, &header, cases::GOOD);
+        assert!(judge(&token, &forge.keys(), &issuer(TokenKind::Access)).is_ok());
+    }
+}
+
+#[test]
+fn keys_that_are_no_public_signature_keys_are_left_out() {
+    let forge = Forge::new();
+    for (why, jwk) in forge.unusable_keys() {
+        let set = format!(r#"{{"keys":[{jwk}]}}"#);
+        assert!(KeySet::read(set.as_bytes()).is_err(), "{why}");
+    }
+    for set in [
+        "",
+        "{}",
+        r#"{"keys":{}}"#,
+        r#"{"keys":[]}"#,
+        r#"{"keys":[],"keys":[]}"#,
+        "<html>",
+    ] {
+        assert!(KeySet::read(set.as_bytes()).is_err(), "{set}");
+    }
+    let many = vec![forge.jwk("ed", ""); 101].join(",");
+    assert!(KeySet::read(format!(r#"{{"keys":[{many}]}}"#).as_bytes()).is_err());
+}

@@ -1,0 +1,256 @@
+//! Checks what a token claims, once its signature is good: pure, told the time.
+//!
+//! Invariant: a claim that is missing, or of another type than expected, never grants anything;
+//! issuer, audience, subject and expiry must be there.
+
+use chrono::{DateTime, Utc};
+use config::contract::scope::{Role, Scopes};
+use config::gateway::oidc::{GOOGLE, Grant, Issuer, TokenKind};
+use serde_json::{Map, Value};
+
+use super::fault::Fault;
+use super::jws::{self, Opened};
+
+/// Longest subject in bytes (OpenID Connect Core, section 2).
+const SUBJECT_BYTES_MAX: usize = 255;
+
+/// Longest e-mail address in bytes (RFC 5321).
+const EMAIL_BYTES_MAX: usize = 254;
+
+/// Longest list of audiences or roles that is looked at.
+const ENTRIES_MAX: usize = 256;
+
+/// Most roles that a claim's path may lead through.
+const PATH_STEPS_MAX: usize = 8;
+
+/// What a good token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claims {
+    /// The subject, unique within the issuer.
+    pub(crate) subject: String,
+    /// The e-mail address, if the issuer has verified it.
+    pub(crate) email: Option<String>,
+    /// What the holder may do.
+    pub(crate) scopes: Scopes,
+    /// The second after which it is not accepted any more, leeway included.
+    pub(crate) until: i64,
+}
+
+/// Checks the claims of an opened token against its issuer's settings.
+///
+/// # Errors
+/// The first check that fails.
+pub(crate) fn check(opened: &Opened, issuer: &Issuer, now: DateTime<Utc>) -> Result<Claims, Fault> {
+    let claims = jws::object(&opened.payload, Fault::Payload)?;
+    if claims.get("iss").and_then(Value::as_str) != Some(issuer.url.as_str()) {
+        return Err(Fault::Issuer);
+    }
+    kind(opened.media_type.as_deref(), &claims, issuer.token_kind)?;
+    audience(&claims, issuer)?;
+    if claims.contains_key("cnf") {
+        // RFC 7800: whoever presents it must prove a key, which a bearer does not.
+        return Err(Fault::Bound);
+    }
+    let until = times(&claims, issuer, now)?;
+    let subject = subject(&claims)?;
+    let email = verified_email(&claims);
+    domain(&claims, email.as_deref(), issuer)?;
+    Ok(Claims {
+        subject,
+        email,
+        scopes: scopes(&claims, &issuer.grant),
+        until,
+    })
+}
+
+/// RFC 8725, section 3.11: a token of one kind is never taken for one of another.
+fn kind(
+    media_type: Option<&str>,
+    claims: &Map<String, Value>,
+    kind: TokenKind,
+) -> Result<(), Fault> {
+    let by_type = match kind {
+        TokenKind::Access => media_type == Some("at+jwt"),
+        TokenKind::Id => media_type.is_none_or(|name| name == "jwt"),
+    };
+    // Keycloak says it in `typ`, Cognito in `token_use`.
+    let says = |name: &str, expected: &[&str]| match claims.get(name) {
+        None => true,
+        Some(value) => value.as_str().is_some_and(|text| expected.contains(&text)),
+    };
+    let by_claims = match kind {
+        TokenKind::Access => {
+            says("typ", &["Bearer", "at+jwt"])
+                && says("token_use", &["access"])
+                && !claims.contains_key("nonce")
+        }
+        TokenKind::Id => {
+            says("typ", &["ID", "JWT"]) && says("token_use", &["id"])
+                // RFC 8417: a security event, such as a logout, is no sign-in.
+                && !claims.contains_key("events")
+        }
+    };
+    if by_type && by_claims {
+        Ok(())
+    } else {
+        Err(Fault::Kind)
+    }
+}
+
+fn audience(claims: &Map<String, Value>, issuer: &Issuer) -> Result<(), Fault> {
+    let audiences = texts(claims.get("aud")).ok_or(Fault::Audience)?;
+    if !audiences.contains(&issuer.audience.as_str()) {
+        return Err(Fault::Audience);
+    }
+    match issuer.token_kind {
+        TokenKind::Access => Ok(()),
+        // OpenID Connect Core, section 3.1.3.7: with several audiences the token must say that it
+        // was given to us.
+        TokenKind::Id => match claims.get("azp") {
+            Some(party) if party.as_str() == Some(issuer.client_id.as_str()) => Ok(()),
+            None if audiences.len() == 1 => Ok(()),
+            Some(_) | None => Err(Fault::AuthorizedParty),
+        },
+    }
+}
+
+/// Returns the second until which the token is accepted.
+fn times(claims: &Map<String, Value>, issuer: &Issuer, now: DateTime<Utc>) -> Result<i64, Fault> {
+    let now = now.timestamp();
+    let leeway = i64::try_from(issuer.leeway.as_secs()).unwrap_or(0);
+    let expires = second(claims.get("exp").ok_or(Fault::Time)?)?;
+    let until = expires.saturating_add(leeway);
+    if now >= until {
+        return Err(Fault::Expired);
+    }
+    if let Some(not_before) = claims.get("nbf")
+        && second(not_before)? > now.saturating_add(leeway)
+    {
+        return Err(Fault::NotYet);
+    }
+    match (claims.get("iat"), issuer.token_kind) {
+        (Some(issued), TokenKind::Access | TokenKind::Id) => {
+            let issued = second(issued).map_err(|_| Fault::IssuedAt)?;
+            if issued > now.saturating_add(leeway) {
+                return Err(Fault::IssuedAt);
+            }
+        }
+        (None, TokenKind::Access) => {}
+        (None, TokenKind::Id) => return Err(Fault::IssuedAt),
+    }
+    Ok(until)
+}
+
+/// A `NumericDate` (RFC 7519, section 2), rounded down; one beyond the year 9999 is no time.
+fn second(value: &Value) -> Result<i64, Fault> {
+    const LATEST: i64 = 253_402_300_799;
+    let second = value.as_i64().or_else(|| {
+        let float = value.as_f64()?.floor();
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the value was rounded and lies within the bounds"
+        )]
+        (0.0..=253_402_300_799.0)
+            .contains(&float)
+            .then_some(float as i64)
+    });
+    second
+        .filter(|second| (0..=LATEST).contains(second))
+        .ok_or(Fault::Time)
+}
+
+fn subject(claims: &Map<String, Value>) -> Result<String, Fault> {
+    claims
+        .get("sub")
+        .and_then(Value::as_str)
+        .filter(|text| printable(text, SUBJECT_BYTES_MAX))
+        .map(str::to_owned)
+        .ok_or(Fault::Subject)
+}
+
+/// An address that the issuer did not verify is whatever its holder typed.
+fn verified_email(claims: &Map<String, Value>) -> Option<String> {
+    if claims.get("email_verified") != Some(&Value::Bool(true)) {
+        return None;
+    }
+    let email = claims.get("email")?.as_str()?;
+    let (name, domain) = email.split_once('@')?;
+    let plain = printable(email, EMAIL_BYTES_MAX)
+        && !name.is_empty()
+        && !domain.is_empty()
+        && !domain.contains('@');
+    plain.then(|| email.to_owned())
+}
+
+fn domain(claims: &Map<String, Value>, email: Option<&str>, issuer: &Issuer) -> Result<(), Fault> {
+    if issuer.allowed_domains.is_empty() {
+        return Ok(());
+    }
+    // Google says in `hd` to which organisation an account belongs; an address proves nothing
+    // there, for anybody may have a personal account with an address of any domain.
+    let domain = if issuer.url == GOOGLE {
+        claims.get("hd").and_then(Value::as_str)
+    } else {
+        email
+            .and_then(|email| email.split_once('@'))
+            .map(|(_, domain)| domain)
+    };
+    let allowed = domain.is_some_and(|domain| {
+        issuer
+            .allowed_domains
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(domain))
+    });
+    if allowed { Ok(()) } else { Err(Fault::Domain) }
+}
+
+/// The union of the scopes of every role that is named; none if none is.
+fn scopes(claims: &Map<String, Value>, grant: &Grant) -> Scopes {
+    match grant {
+        Grant::Everything => Role::Admin.scopes(),
+        Grant::Role(role) => role.scopes(),
+        Grant::Claim { path, otherwise } => {
+            let roles: Vec<Role> = texts(at_path(claims, path))
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|name| Role::EVERY.into_iter().find(|role| role.name() == name))
+                .collect();
+            if roles.is_empty() {
+                return otherwise.map_or(Scopes::NONE, Role::scopes);
+            }
+            roles.iter().flat_map(|role| role.scopes().iter()).collect()
+        }
+    }
+}
+
+/// Finds a claim by its whole name, else step by step along the dots.
+fn at_path<'claims>(claims: &'claims Map<String, Value>, path: &str) -> Option<&'claims Value> {
+    if let Some(value) = claims.get(path) {
+        return Some(value);
+    }
+    let mut steps = path.split('.').take(PATH_STEPS_MAX);
+    let mut value = claims.get(steps.next()?)?;
+    for step in steps {
+        value = value.as_object()?.get(step)?;
+    }
+    Some(value)
+}
+
+/// A text, or a list of nothing but texts.
+fn texts(value: Option<&Value>) -> Option<Vec<&str>> {
+    match value? {
+        Value::String(text) => Some(vec![text.as_str()]),
+        Value::Array(list) if list.len() <= ENTRIES_MAX => list.iter().map(Value::as_str).collect(),
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            None
+        }
+    }
+}
+
+/// Usable in a record and an id: not empty, not too long, no control characters.
+fn printable(text: &str, bytes_max: usize) -> bool {
+    !text.is_empty() && text.len() <= bytes_max && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests;

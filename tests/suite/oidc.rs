@@ -1,0 +1,222 @@
+//! Accounts of an identity provider call with its tokens, and nobody else does.
+
+use serde_json::{Value, json};
+use tests::deployment::{Builder, Deployment};
+use tests::issuer::Issuer;
+use tests::poll;
+
+const SETTINGS: &str = "[oidc]\nallow_loopback_http = true\n";
+
+fn builder(issuer: &Issuer) -> Builder {
+    Deployment::builder()
+        .without_runtime()
+        .with_variable("LOKI_OIDC_ISSUER", &issuer.url())
+        .with_variable("LOKI_OIDC_CLIENT_ID", "client")
+        .with_gateway_settings(SETTINGS)
+}
+
+/// The status that a token gets from an operation of the gateway's own.
+fn status(deployment: &Deployment, target: &str, token: &str) -> u16 {
+    deployment.client().with_token(token).get(target).status
+}
+
+/// Waits until the issuer's keys were seen.
+fn wait_for_keys(deployment: &Deployment, issuer: &Issuer) {
+    poll::until("the issuer's keys are known", || {
+        (status(deployment, "/metrics", &issuer.token("first")) == 200).then_some(())
+    });
+}
+
+#[test]
+fn tokens_that_are_not_good_are_401_and_recorded_with_the_true_reason() {
+    let issuer = Issuer::start();
+    let other = Issuer::start();
+    let deployment = builder(&issuer).start();
+    wait_for_keys(&deployment, &issuer);
+    let with = |name: &str, value: Value| {
+        let mut claims = issuer.claims("eve");
+        claims[name] = value;
+        issuer.token_of(&claims, &json!({}))
+    };
+    let good = issuer.claims("eve");
+    let forged = other.token_of(&good, &json!({"kid": "first"}));
+    for (token, reason) in [
+        (other.token("eve"), "jwt_issuer"),
+        (forged, "jwt_signature"),
+        (with("aud", "other".into()), "jwt_audience"),
+        (with("exp", 1.into()), "jwt_expired"),
+        (with("nbf", 4_000_000_000_u64.into()), "jwt_not_yet"),
+        (with("sub", Value::Null), "jwt_subject"),
+        (with("azp", "other".into()), "jwt_authorized_party"),
+        (
+            issuer.token_of(&good, &json!({"alg": "none"})),
+            "jwt_algorithm",
+        ),
+        (
+            issuer.token_of(&good, &json!({"alg": "HS256"})),
+            "jwt_algorithm",
+        ),
+        (
+            issuer.token_of(&good, &json!({"crit": ["x"]})),
+            "jwt_critical",
+        ),
+        (
+            issuer.token_of(&good, &json!({"typ": "at+jwt"})),
+            "jwt_kind",
+        ),
+        ("a.b.c".to_owned(), "jwt_base64"),
+        (format!("{}=", issuer.token("eve")), "jwt_base64"),
+        ("..".to_owned(), "jwt_header"),
+    ] {
+        let answer = deployment.client().with_token(&token).get("/metrics");
+        assert_eq!(answer.status, 401, "{reason}: {}", answer.text());
+        let id = answer.json()["request_id"].clone();
+        assert!(!answer.text().contains(reason), "{}", answer.text());
+        // Above five failures a second they are counted, not recorded one by one.
+        let found = poll::until("the failure is recorded or counted", || {
+            deployment
+                .audit()
+                .records()
+                .into_iter()
+                .rev()
+                .find(|record| {
+                    record["request_id"] == id || record["details"]["suppressed"].is_u64()
+                })
+        });
+        if found["request_id"] == id {
+            assert_eq!(found["details"]["detail"], reason, "{found}");
+            assert_eq!(found["action"], "auth.failure", "{found}");
+            assert_eq!(found["user"], "anonymous", "{found}");
+        }
+    }
+    // Opaque tokens are switched off here.
+    let token = deployment.token("bot", &["--scopes", "*"]);
+    assert_eq!(status(&deployment, "/metrics", &token.raw), 401);
+    assert_eq!(deployment.client().get("/metrics").status, 401);
+}
+
+#[test]
+fn both_kinds_of_token_work_side_by_side_with_full_access() {
+    let issuer = Issuer::start();
+    let deployment = builder(&issuer).with_tokens().start();
+    wait_for_keys(&deployment, &issuer);
+    let opaque = deployment.token("bot", &["--scopes", "read"]);
+    assert_eq!(status(&deployment, "/metrics", &opaque.raw), 200);
+    let mut claims = issuer.claims("0a1b2c");
+    claims["email"] = "alice@example.org".into();
+    claims["email_verified"] = true.into();
+    let alice = issuer.token_of(&claims, &json!({}));
+    let answer = deployment
+        .client()
+        .with_token(&alice)
+        .get("/api/enterprise/audit");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let record = poll::until("the query is recorded", || {
+        let mut records = deployment.audit().records().into_iter();
+        records.find(|record| record["user"] == "oidc:alice@example.org")
+    });
+    assert_eq!(record["action"], "audit.query", "{record}");
+    assert_eq!(record["auth_method"], "oidc", "{record}");
+    let info = deployment.client().get("/api/auth/info").with_status(200);
+    let expected = json!({
+        "token_auth_enabled": true, "oidc_enabled": true,
+        "oidc_issuer": issuer.url(), "oidc_client_id": "client",
+    });
+    assert_eq!(info.json(), expected);
+    let info = deployment
+        .client()
+        .get("/api/enterprise/status")
+        .with_status(200);
+    let expected = json!({
+        "auth_enabled": true, "oidc_enabled": true,
+        "audit_enabled": true, "enterprise_mode": true,
+    });
+    assert_eq!(info.json(), expected);
+}
+
+#[test]
+fn roles_and_audience_narrow_what_an_account_gets() {
+    let issuer = Issuer::start();
+    let deployment = builder(&issuer)
+        .with_variable("LOKI_OIDC_ROLES_CLAIM", "realm_access.roles")
+        .with_variable("LOKI_OIDC_AUDIENCE", "api://loki")
+        .start();
+    let token = |roles: Value, audience: &str| {
+        let mut claims = issuer.claims("alice");
+        claims["aud"] = audience.into();
+        claims["realm_access"] = json!({"roles": roles});
+        issuer.token_of(&claims, &json!({}))
+    };
+    let auditor = token(json!(["auditor"]), "api://loki");
+    poll::until("the issuer's keys are known", || {
+        (status(&deployment, "/metrics", &auditor) == 200).then_some(())
+    });
+    let audit = "/api/enterprise/audit";
+    assert_eq!(status(&deployment, audit, &auditor), 200);
+    assert_eq!(
+        status(&deployment, audit, &token(json!(["viewer"]), "api://loki")),
+        403
+    );
+    assert_eq!(
+        status(
+            &deployment,
+            "/metrics",
+            &token(json!(["Admin"]), "api://loki")
+        ),
+        403
+    );
+    assert_eq!(
+        status(&deployment, "/metrics", &token(json!([]), "api://loki")),
+        403
+    );
+    assert_eq!(
+        status(&deployment, "/metrics", &token(json!(["admin"]), "client")),
+        401
+    );
+}
+
+#[test]
+fn a_new_key_is_used_at_once_and_unknown_keys_cause_one_look() {
+    let issuer = Issuer::start();
+    let deployment = builder(&issuer).start();
+    wait_for_keys(&deployment, &issuer);
+    let old = issuer.token("old");
+    let before = issuer.keys_asked();
+    issuer.rotate("second");
+    assert_eq!(status(&deployment, "/metrics", &issuer.token("alice")), 200);
+    assert_eq!(issuer.keys_asked(), before + 1);
+    // The withdrawn key is gone with the same look.
+    assert_eq!(status(&deployment, "/metrics", &old), 401);
+    for number in 0..50 {
+        let header = json!({"kid": format!("nobody-{number}")});
+        let token = issuer.token_of(&issuer.claims("eve"), &header);
+        assert_eq!(status(&deployment, "/metrics", &token), 401);
+    }
+    assert_eq!(issuer.keys_asked(), before + 1);
+    assert_eq!(status(&deployment, "/metrics", &issuer.token("alice")), 200);
+}
+
+#[test]
+fn an_issuer_that_is_away_harms_nobody_who_is_known() {
+    let issuer = Issuer::start();
+    issuer.set_away(true);
+    let mut deployment = builder(&issuer).start();
+    let token = issuer.token("alice");
+    let answer = deployment.client().with_token(&token).get("/metrics");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(
+        answer.text().contains("issuer_unavailable"),
+        "{}",
+        answer.text()
+    );
+    issuer.set_away(false);
+    wait_for_keys(&deployment, &issuer);
+    issuer.set_away(true);
+    assert_eq!(status(&deployment, "/metrics", &token), 200);
+    // The kept keys carry it over a restart, and forged tokens are still found out.
+    let _code = deployment.stop_gateway();
+    deployment.start_gateway();
+    assert_eq!(status(&deployment, "/metrics", &token), 200);
+    let forged = Issuer::start().token_of(&issuer.claims("eve"), &json!({}));
+    assert_eq!(status(&deployment, "/metrics", &forged), 401);
+}
