@@ -18,6 +18,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
+use tokio::task::JoinError;
 
 use crate::audit::{Audit, AuditError};
 use crate::authn::oidc::fetch::FetchError;
@@ -165,9 +166,7 @@ async fn serve(
     effective: &[Effective],
     certificate: Option<Arc<ActiveCertificate>>,
 ) -> Result<(), Failure> {
-    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
-    let key = StatementKey::new(&keys[0]);
-    let instance = InstanceId::from_random(random::bytes()?);
+    let statements = statements(&settings)?;
     let tls = certificate
         .clone()
         .map(certificate::server_config)
@@ -199,7 +198,7 @@ async fn serve(
         issuer,
         audit: audit.clone(),
         metrics: Metrics::new(audit.tally()),
-        statements: Statements::new(key, instance),
+        statements,
         runtime: RuntimeClient::new(settings.runtime.socket.clone()),
         suppression: Suppression::default(),
         draining: AtomicBool::new(false),
@@ -221,11 +220,7 @@ async fn serve(
     tracing::info!(cause, "stopping");
     state.draining.store(true, Ordering::Relaxed);
     stop.send_replace(true);
-    match serving.await {
-        Ok(0) => tracing::info!("every request under way has ended"),
-        Ok(cut) => tracing::warn!(cut, "connections were cut at the end of the drain time"),
-        Err(error) => tracing::error!(%error, "the listener failed"),
-    }
+    report_drain(serving.await);
     reload.endpoint().remove();
     summarising.abort();
     edge_record::summary(&state, &state.suppression.turn());
@@ -237,6 +232,22 @@ async fn serve(
         tracing::error!("the last audit records could not be written");
     }
     Ok(())
+}
+
+/// Begins to state callers, with the newest key and a name for this run.
+fn statements(settings: &GatewaySettings) -> Result<Statements, Failure> {
+    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
+    let key = StatementKey::new(&keys[0]);
+    let instance = InstanceId::from_random(random::bytes()?);
+    Ok(Statements::new(key, instance))
+}
+
+fn report_drain(cut: Result<usize, JoinError>) {
+    match cut {
+        Ok(0) => tracing::info!("every request under way has ended"),
+        Ok(cut) => tracing::warn!(cut, "connections were cut at the end of the drain time"),
+        Err(error) => tracing::error!(%error, "the listener failed"),
+    }
 }
 
 fn http_proxy(state: Arc<State>) -> Arc<HttpProxy<Proxy>> {

@@ -1,5 +1,5 @@
 //! Measures the registry and the memory at their promised size: 1,000 projects with queue files and
-//! sessions, 100,000 learnings; lists, searches and tasks under 100 ms at the 99th percentile.
+//! 100,000 learnings; lists, searches and tasks under 100 ms at the 99th percentile.
 //!
 //! `cargo bench -p runtime --bench registry`; it ends with 1 if a promise is broken.
 

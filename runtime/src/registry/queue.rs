@@ -8,9 +8,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::digest::{SHA256, digest as hash};
 use config::contract::registry::{ProjectView, TaskSource, TaskStatus, TaskView};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::folder::{Folder, Print};
 
@@ -179,8 +179,9 @@ fn task(item: &Value, status: TaskStatus) -> Option<QueueTask> {
 
 /// Returns an id for a task without one: the same as long as the task is the same.
 fn digest(item: &Value) -> String {
-    let digest = Sha256::digest(item.to_string());
+    let digest = hash(&SHA256, item.to_string().as_bytes());
     let first: Vec<_> = digest
+        .as_ref()
         .iter()
         .take(6)
         .map(|byte| format!("{byte:02x}"))

@@ -3,12 +3,12 @@
 //! Invariant: a question that is bound to projects is answered from these alone; learnings of no
 //! project belong to nobody who is bound.
 
+use aws_lc_rs::digest::{Context, SHA256};
 use config::contract::id::LearningId;
 use config::contract::learning::{
     LearningCount, LearningKind, LearningList, LearningSource, LearningStats, LearningView, Order,
     RANKED_MAX, Trust,
 };
-use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, Transaction};
 
@@ -25,6 +25,14 @@ pub struct LearningQuestion {
     pub trust: Option<Trust>,
     /// Only with these words: an expression made by [`words`].
     pub words: Option<String>,
+}
+
+impl LearningQuestion {
+    /// Returns whether the index's labels narrow by all that is asked.
+    fn is_labelled(&self) -> bool {
+        let some = |paths: &Vec<String>| !paths.is_empty() && paths.len() <= LABELS_MAX;
+        self.trust.is_none() && self.projects.as_ref().is_none_or(some)
+    }
 }
 
 /// What remembering a learning did.
@@ -110,7 +118,14 @@ impl Store {
         let mut query = QueryBuilder::<Sqlite>::new("SELECT count(*) ");
         if question.words.is_some() {
             query.push("FROM (SELECT 1 ");
-            conditions(&mut query, question);
+            match (&question.words, question.is_labelled()) {
+                // The index alone knows; reading every match in the table would take long.
+                (Some(words), true) => {
+                    query.push("FROM learning_words WHERE learning_words MATCH ");
+                    query.push_bind(expression(words, question));
+                }
+                (Some(_) | None, _) => conditions(&mut query, question),
+            }
             query.push(" LIMIT ").push_bind(to_stored(RANKED_MAX + 1));
             query.push(")");
         } else {
@@ -377,8 +392,9 @@ fn kind_label(kind: LearningKind) -> String {
 }
 
 fn project_label(path: &str) -> String {
-    let digest = Sha256::digest(path);
+    let digest = aws_lc_rs::digest::digest(&SHA256, path.as_bytes());
     let hex: Vec<_> = digest
+        .as_ref()
         .iter()
         .take(8)
         .map(|byte| format!("{byte:02x}"))
@@ -388,15 +404,15 @@ fn project_label(path: &str) -> String {
 
 /// The same for the same text about the same thing in the same project, however it is spaced.
 fn digest(learning: &LearningView) -> Vec<u8> {
-    let mut hash = Sha256::new();
-    hash.update(learning.project.as_deref().unwrap_or_default());
-    hash.update([0]);
-    hash.update(learning.kind.name());
+    let mut hash = Context::new(&SHA256);
+    hash.update(learning.project.as_deref().unwrap_or_default().as_bytes());
+    hash.update(&[0]);
+    hash.update(learning.kind.name().as_bytes());
     for word in learning.text.to_lowercase().split_whitespace() {
-        hash.update([0]);
-        hash.update(word);
+        hash.update(&[0]);
+        hash.update(word.as_bytes());
     }
-    hash.finalize().to_vec()
+    hash.finish().as_ref().to_vec()
 }
 
 fn view(row: &SqliteRow) -> Result<LearningView, StoreError> {

@@ -36,7 +36,7 @@ const fn of(url: &str) -> (&str, &str) {
 }
 
 #[test]
-fn an_unusable_issuer_names_its_variable() {
+fn issuers_that_may_not_be_used_are_refused() {
     let place = "LOKI_OIDC_ISSUER";
     for url in [
         "",
@@ -61,19 +61,20 @@ fn an_unusable_issuer_names_its_variable() {
     ] {
         check(place, &[of(url), ID], "");
     }
+}
+
+#[test]
+fn a_mistake_beside_the_issuer_names_its_place() {
+    let place = "LOKI_OIDC_ISSUER";
     check(place, &[of(OKTA)], "");
+    check("LOKI_OIDC_CLIENT_ID", &[ID], "");
+    check("LOKI_OIDC_CLIENT_ID", &[of(OKTA), (ID.0, "")], "");
+    check("LOKI_OIDC_CLIENT_ID", &[of(OKTA), (ID.0, "{client}")], "");
     check(
         place,
         &[of(GOOGLE), ID, ("LOKI_OIDC_DEFAULT_ROLE", "admin")],
         "",
     );
-}
-
-#[test]
-fn every_other_mistake_names_its_place() {
-    check("LOKI_OIDC_CLIENT_ID", &[ID], "");
-    check("LOKI_OIDC_CLIENT_ID", &[of(OKTA), (ID.0, "")], "");
-    check("LOKI_OIDC_CLIENT_ID", &[of(OKTA), (ID.0, "{client}")], "");
     for (name, value) in [
         ("LOKI_OIDC_AUDIENCE", ""),
         ("LOKI_OIDC_ROLES_CLAIM", "realm_access..roles"),

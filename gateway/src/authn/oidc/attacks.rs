@@ -1,6 +1,8 @@
 //! Forged, damaged and misused tokens: none may pass, and each for the true reason.
 
-mod cases;
+mod by_claims;
+mod by_header;
+mod by_shape;
 mod forge;
 
 use chrono::{DateTime, Utc};
@@ -12,8 +14,13 @@ use super::claims::{self, Claims};
 use super::fault::Fault;
 use super::jws::Sealed;
 use super::key::KeySet;
-use cases::{BY_CLAIMS, BY_HEADER, BY_SHAPE};
+use by_claims::BY_CLAIMS;
+use by_header::BY_HEADER;
+use by_shape::BY_SHAPE;
 use forge::Forge;
+
+/// A payload with nothing wrong.
+const GOOD: &str = r#"{"iss":"https://issuer.test","aud":"client","sub":"alice","exp":1800000300,"iat":1799999990}"#;
 
 pub(super) fn issuer(token_kind: TokenKind) -> Issuer {
     Issuer {
@@ -49,7 +56,7 @@ fn judge(token: &str, keys: &KeySet, issuer: &Issuer) -> Result<Claims, Fault> {
 fn no_token_passes_with_a_bad_header() {
     let forge = Forge::new();
     for (why, signer, header, fault) in BY_HEADER {
-        let token = forge.token(*signer, header, cases::GOOD);
+        let token = forge.token(*signer, header, GOOD);
         let judged = judge(&token, &forge.keys(), &issuer(TokenKind::Id));
         assert_eq!(judged, Err(*fault), "{why}");
     }
@@ -72,11 +79,7 @@ fn no_token_passes_with_bad_claims() {
 #[test]
 fn no_damaged_token_passes() {
     let forge = Forge::new();
-    let good = forge.token(
-        forge::Signer::Ed,
-        r#"{"alg":"EdDSA","kid":"ed"}"#,
-        cases::GOOD,
-    );
+    let good = forge.token(forge::Signer::Ed, r#"{"alg":"EdDSA","kid":"ed"}"#, GOOD);
     for (why, damage, fault) in BY_SHAPE {
         let judged = judge(&damage(&good), &forge.keys(), &issuer(TokenKind::Id));
         assert_eq!(judged, Err(*fault), "{why}");
@@ -91,11 +94,7 @@ fn there_are_as_many_cases_as_promised() {
 #[test]
 fn any_changed_byte_is_noticed() {
     let forge = Forge::new();
-    let good = forge.token(
-        forge::Signer::Es,
-        r#"{"alg":"ES256","kid":"es"}"#,
-        cases::GOOD,
-    );
+    let good = forge.token(forge::Signer::Es, r#"{"alg":"ES256","kid":"es"}"#, GOOD);
     for position in 0..good.len() {
         let mut bytes = good.clone().into_bytes();
         bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
@@ -125,7 +124,7 @@ fn good_tokens_of_every_algorithm_pass() {
             r#"{"alg":"EdDSA","kid":"ed","jku":"http://127.0.0.1:1/","x5c":["AAAA"]}"#,
         ),
     ] {
-        let token = forge.token(signer, header, cases::GOOD);
+        let token = forge.token(signer, header, GOOD);
         let judged = judge(&token, &forge.keys(), &every);
         let expected = Claims {
             subject: "alice".to_owned(),
@@ -142,7 +141,7 @@ fn an_access_token_passes_where_access_tokens_are_expected() {
     let forge = Forge::new();
     for typ in ["at+jwt", "application/at+jwt", "AT+JWT"] {
         let header = format!(r#"{{"alg":"RS256","kid":"rs","typ":"{typ}"}}"#);
-        let token = forge.token(forge::Signer::Rs256, &header, cases::GOOD);
+        let token = forge.token(forge::Signer::Rs256, &header, GOOD);
         assert!(judge(&token, &forge.keys(), &issuer(TokenKind::Access)).is_ok());
     }
 }
