@@ -35,5 +35,6 @@ mod runtime_client;
 mod state;
 mod statement;
 mod suppression;
+mod throttle;
 mod upstream;
 mod wire;

@@ -33,6 +33,7 @@ use crate::runtime_client::RuntimeClient;
 use crate::state::State;
 use crate::statement::Statements;
 use crate::suppression::Suppression;
+use crate::throttle::Throttle;
 use crate::tokens::store::StoreError;
 use crate::tokens::watch::{Notice, TokenWatch};
 
@@ -179,6 +180,7 @@ async fn serve(
         statements: Statements::new(key, instance),
         runtime: RuntimeClient::new(settings.runtime.socket.clone()),
         suppression: Suppression::default(),
+        throttle: Throttle::new(settings.limits.failed_credentials_max),
         draining: AtomicBool::new(false),
         settings,
     });
