@@ -29,6 +29,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Longest wait for requests under way when stopping.
     pub drain_timeout: Duration,
+    /// Bad credentials of one network (IPv4 /32, IPv6 /64) that cost nothing.
+    pub failed_credentials_max: u32,
     /// Most audit records that wait for the disk.
     pub audit_queue_max: u32,
 }
@@ -54,6 +56,7 @@ impl Limits {
             write_timeout: reader.value(&Key::new("limits.write_timeout"), Duration::from_secs(30)),
             idle_timeout: reader.value(&Key::new("limits.idle_timeout"), Duration::from_secs(60)),
             drain_timeout: reader.value(&Key::new("limits.drain_timeout"), Duration::from_secs(10)),
+            failed_credentials_max: reader.value(&Key::new("limits.failed_credentials_max"), 300),
             audit_queue_max: reader.value(&Key::new("limits.audit_queue_max"), 8_192),
         }
     }

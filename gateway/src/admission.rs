@@ -3,6 +3,7 @@
 //! Invariant: [`Admitted`] is made here and nowhere else, and nothing is forwarded or answered
 //! without it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -62,6 +63,7 @@ pub(crate) struct Turned {
 /// The refusal, with what was known by then.
 pub(crate) async fn admit(
     header: &RequestHeader,
+    client: IpAddr,
     state: &State,
     now: DateTime<Utc>,
 ) -> Result<Admitted, Turned> {
@@ -90,7 +92,7 @@ pub(crate) async fn admit(
     let caller = match known {
         Some(operation) if operation.access == Access::Public => nobody(),
         Some(_) | None if !settings.tokens_required => local(),
-        Some(_) | None => authn::authenticate(header, &state.schemes(), now, true)
+        Some(_) | None => authenticate(header, client, state, now)
             .await
             .map_err(|refusal| turned(refusal, known, None))?,
     };
@@ -110,6 +112,27 @@ pub(crate) async fn admit(
         caller,
         scope,
     })
+}
+
+/// Finds out who is calling. A good credential always passes; one that is not good counts against
+/// the caller's network, which gets no more than "too many" once it is blocked.
+async fn authenticate(
+    header: &RequestHeader,
+    client: IpAddr,
+    state: &State,
+    now: DateTime<Utc>,
+) -> Result<Arc<Caller>, Refusal> {
+    let blocked = state.throttle.blocked_seconds(client, now);
+    let patient = blocked.is_none();
+    let found = authn::authenticate(header, &state.schemes(), now, patient).await;
+    if !matches!(found, Err(Refusal::BadCredential(_))) {
+        return found;
+    }
+    if let Some(seconds) = blocked {
+        return Err(Refusal::TooManyFailures { seconds });
+    }
+    state.throttle.failed(client, now);
+    found
 }
 
 /// The length that `Content-Length` declares; its shape is checked by then.

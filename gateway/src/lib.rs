@@ -36,5 +36,6 @@ mod settings_change;
 mod state;
 mod statement;
 mod suppression;
+mod throttle;
 mod upstream;
 mod wire;

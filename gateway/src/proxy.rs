@@ -125,7 +125,12 @@ impl ProxyHttp for Proxy {
         let limits = &self.state.settings.limits;
         session.set_keepalive((!self.state.is_draining()).then_some(limits.idle_timeout.as_secs()));
         session.set_write_timeout(Some(limits.write_timeout));
-        let admission = admission::admit(session.req_header(), &self.state, clock::now());
+        let admission = admission::admit(
+            session.req_header(),
+            record.client,
+            &self.state,
+            clock::now(),
+        );
         let admitted = match admission.await {
             Ok(admitted) => admitted,
             Err(turned) => {

@@ -110,6 +110,11 @@ pub enum Refusal {
         /// The scope that is needed.
         needed: Scope,
     },
+    /// Too many credentials from this network were not good.
+    TooManyFailures {
+        /// How long this goes on, in seconds.
+        seconds: u32,
+    },
     /// More than one credential.
     TwoCredentials,
     /// No operation has this path.
@@ -142,6 +147,7 @@ impl Refusal {
             Self::RuntimeSlow => "runtime_slow",
             Self::TargetTooLong => "target_too_long",
             Self::TooLittleScope { .. } => "too_little_scope",
+            Self::TooManyFailures { .. } => "too_many_failures",
             Self::TwoCredentials => "two_credentials",
             Self::UnknownPath => "unknown_path",
         }
@@ -162,6 +168,9 @@ impl Refusal {
     /// Returns the seconds after which it makes sense to ask again, where it does.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u32> {
+        if let Self::TooManyFailures { seconds } = self {
+            return Some(*seconds);
+        }
         self.facts().retry_after_seconds
     }
 
@@ -313,6 +322,7 @@ mod tests {
             Refusal::TooLittleScope {
                 needed: Scope::Read,
             },
+            Refusal::TooManyFailures { seconds: 1 },
             Refusal::TwoCredentials,
             Refusal::UnknownPath,
         ];

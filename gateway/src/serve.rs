@@ -37,6 +37,7 @@ use crate::settings_change;
 use crate::state::State;
 use crate::statement::Statements;
 use crate::suppression::Suppression;
+use crate::throttle::Throttle;
 use crate::tokens::store::StoreError;
 use crate::tokens::watch::{Notice, TokenWatch};
 
@@ -201,6 +202,7 @@ async fn serve(
         statements,
         runtime: RuntimeClient::new(settings.runtime.socket.clone()),
         suppression: Suppression::default(),
+        throttle: Throttle::new(settings.limits.failed_credentials_max),
         draining: AtomicBool::new(false),
         settings,
     });

@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::runtime_client::RuntimeClient;
 use crate::statement::Statements;
 use crate::suppression::Suppression;
+use crate::throttle::Throttle;
 use crate::tokens::index::Index;
 
 /// Everything that a request may look at.
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) runtime: RuntimeClient,
     /// Bounds the records of refused callers.
     pub(crate) suppression: Suppression,
+    /// Slows down whoever tries credentials.
+    pub(crate) throttle: Throttle,
     /// Whether the gateway is stopping.
     pub(crate) draining: AtomicBool,
 }

@@ -82,7 +82,7 @@ impl Suppression {
 }
 
 /// One customer's addresses count as one: /32 in IPv4, /64 in IPv6.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

@@ -32,6 +32,7 @@ mod runtime_socket;
 mod scopes;
 mod settings;
 mod site;
+mod throttling;
 mod tls;
 mod tokens;
 mod variables;

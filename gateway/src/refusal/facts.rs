@@ -204,6 +204,15 @@ pub(super) static FACTS: &[Facts] = &[
         fix: "use a token that has it",
     },
     Facts {
+        reason: "too_many_failures",
+        status: 429,
+        action: "auth.failure",
+        retry_after_seconds: None,
+        title: "too many failures",
+        detail: "too many credentials from your network were not accepted",
+        fix: "use a valid token: it passes at once",
+    },
+    Facts {
         reason: "two_credentials",
         status: 400,
         action: "auth.failure",
