@@ -97,16 +97,21 @@ pub(super) fn print_result(session: &SessionView) -> Result<(), Failure> {
         HandOffPlace::Runtime => "only in the runtime's own repository",
     };
     output::line(&format!(
-        "Hand-off:     {} at {}, {} commits, {} files, {place}",
+        "Hand-off:     {} at {}, {}, {}, {place}",
         output::visible(&hand_off.branch),
         output::visible(&hand_off.commit),
-        hand_off.commits,
-        hand_off.files_changed
+        counted(hand_off.commits, "commit"),
+        counted(hand_off.files_changed, "file")
     ))?;
     match &hand_off.note {
         Some(note) => output::line(&format!("Note:         {}", output::visible(note))),
         None => Ok(()),
     }
+}
+
+fn counted(count: u32, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 fn verification(verification: &Verification) -> String {
