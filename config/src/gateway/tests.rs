@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::GatewaySettings;
 use crate::load::{Effective, Sources};
 
-fn sources(variables: &[(&str, &str)]) -> Sources {
+pub(crate) fn sources(variables: &[(&str, &str)]) -> Sources {
     Sources {
         environment: std::iter::once(("HOME", "/home/you"))
             .chain(variables.iter().copied())

@@ -1,18 +1,8 @@
 use std::path::PathBuf;
 
 use super::{Provider, RuntimeSettings};
-use crate::gateway::tests::uncomment;
+use crate::gateway::tests::{sources, uncomment};
 use crate::load::{Effective, Sources};
-
-fn sources(variables: &[(&str, &str)]) -> Sources {
-    Sources {
-        environment: std::iter::once(("HOME", "/home/you"))
-            .chain(variables.iter().copied())
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
-        ..Sources::default()
-    }
-}
 
 fn mistakes(sources: Sources) -> Vec<String> {
     match RuntimeSettings::load(sources) {
