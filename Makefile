@@ -13,7 +13,7 @@ help:
 	@echo "make demo           the same, checked step by step, then stop"
 	@echo "make check          format, lints, licences, documentation, links, layout"
 	@echo "make test           every test, against the real programs"
-	@echo "make attack         the suite once more, with the long round counts"
+	@echo "make attack         the suite with the long round counts, scanners, vendors' programs"
 	@echo "make load           measure the authentication path (no budgets yet)"
 	@echo "make advisories     known vulnerabilities (needs the advisory database)"
 	@echo "make prerequisites  install what is missing on Debian or Ubuntu"
@@ -29,16 +29,18 @@ check: prerequisites cargo-deny
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_DENY) --locked check bans licenses sources
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
-	for script in deploy/*.sh deploy/demo/*.sh deploy/demo/project/*.sh load/*.sh; do sh -n "$$script" || exit 1; done
+	for script in deploy/*.sh deploy/demo/*.sh deploy/demo/project/*.sh load/*.sh tests/counterparts/*.sh; do sh -n "$$script" || exit 1; done
 	$(CARGO) test --workspace --test suite --locked -- layout:: links:: promises::
 
 test: prerequisites
+	./tests/counterparts/install.sh test
 	$(CARGO) test --workspace --locked
 
-# The round counts that `make test` keeps short, at full length. Vendor programs, scanners and
-# Docker are not part of it yet.
+# The round counts that `make test` keeps short, at full length; then scanners and vendors' programs.
 attack: prerequisites
+	./tests/counterparts/install.sh test attack
 	SUITE_LONG=1 $(CARGO) test --workspace --test suite --locked
+	$(CARGO) test -p tests --test attack --locked
 
 # Figures without budgets yet: it fails only when an answer has the wrong status.
 load: prerequisites

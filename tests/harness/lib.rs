@@ -19,6 +19,7 @@ pub mod capture;
 pub mod certificate;
 pub mod client;
 pub mod command;
+pub mod counterpart;
 pub mod deployment;
 pub mod installation;
 pub mod issuer;

@@ -1,0 +1,76 @@
+#!/bin/sh
+# Installs the real counterparts that tests speak with: programs of other projects, each by its own package.
+#
+#   tests/counterparts/install.sh test      what `make test` needs
+#   tests/counterparts/install.sh attack    what `make attack` needs besides
+#   tests/counterparts/install.sh NAME ...  single ones
+#
+# Nothing is started here. What is no system package goes to target/counterparts/NAME.
+set -eu
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+place="$root/target/counterparts"
+
+say() { printf '%s\n' "counterparts: $*" >&2; }
+fail() {
+    say "$*"
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null 2>&1; then
+        sudo "$@"
+    else
+        fail "run as root: $*"
+    fi
+}
+
+# system PROGRAM PACKAGE ...: a Debian or Ubuntu package, unless its program is there.
+system() {
+    program=$1
+    shift
+    command -v "$program" >/dev/null 2>&1 && return 0
+    [ -x "/usr/sbin/$program" ] && return 0
+    command -v apt-get >/dev/null 2>&1 || fail "$program is missing; this is not Debian or Ubuntu, install $* by hand"
+    say "installing $*"
+    as_root apt-get update -q
+    # A package must not start its service: tests start their own, on free ports.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends "$@"
+}
+
+# python NAME VERSION: a package of its own environment, target/counterparts/NAME/bin/python3.
+python() {
+    [ -e "$place/$1/$2" ] && return 0
+    system python3 python3
+    say "installing $1 $2"
+    rm -rf "${place:?}/$1"
+    python3 -m venv "$place/$1" || { as_root apt-get install -q -y python3-venv; python3 -m venv "$place/$1"; }
+    "$place/$1/bin/python3" -m pip install -q --disable-pip-version-check "$1==$2"
+    : >"$place/$1/$2"
+}
+
+# node NAME VERSION: a package of its own folder, target/counterparts/NAME/node_modules.
+node_package() {
+    folder="$place/$(printf '%s' "$1" | tr '/@' '__')"
+    [ -e "$folder/$2" ] && return 0
+    system npm npm
+    say "installing $1 $2"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    (cd "$folder" && npm install --silent --no-audit --no-fund --prefix . "$1@$2")
+    : >"$folder/$2"
+}
+
+install() {
+    case $1 in
+        test | attack) ;;
+        *) fail "$1 is not a counterpart" ;;
+    esac
+}
+
+mkdir -p "$place"
+for name in "$@"; do
+    install "$name"
+done
