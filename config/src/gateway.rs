@@ -1,6 +1,7 @@
 //! The gateway's settings: read, checked, and defaulted.
 
 pub mod oidc;
+pub mod reload;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

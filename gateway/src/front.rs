@@ -53,7 +53,8 @@ struct Pace {
 impl Front {
     /// Begins before the first request.
     pub(crate) fn new(peer: SocketAddr, state: Arc<State>) -> Self {
-        let limits = &state.settings.limits;
+        let snapshot = state.snapshot();
+        let limits = &snapshot.settings.limits;
         Self {
             wire: Wire::new(bounds(limits)),
             peer,

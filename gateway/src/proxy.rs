@@ -43,10 +43,6 @@ impl Proxy {
         Self { state }
     }
 
-    fn tls(&self) -> bool {
-        self.state.settings.tls.is_some()
-    }
-
     async fn refuse(
         &self,
         session: &mut Session,
@@ -69,7 +65,7 @@ impl Proxy {
         answer: Answer,
     ) -> pingora::Result<()> {
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-        answer.write(session, record, self.tls()).await?;
+        answer.write(session, record).await?;
         // The answer leaves before we wait for anything.
         session.as_downstream_mut().finish_body().await?;
         if let Err(error) = session.drain_request_body().await {
@@ -85,13 +81,25 @@ impl Proxy {
         record: &mut RequestRecord,
         admitted: &Admitted,
     ) -> pingora::Result<()> {
-        match admin::answer(admitted, session, &self.state).await {
+        match admin::answer(admitted, session, &self.state, &record.snapshot).await {
             Ok(answer) => {
                 record.status = answer.status;
+                if record.mutates() && record.outcome().await.is_err() {
+                    return self.refuse(session, record, Refusal::AuditUncertain).await;
+                }
                 record.answer_bytes = answer.body.len() as u64;
                 self.write(session, record, answer).await
             }
-            Err(refusal) => self.refuse(session, record, refusal).await,
+            Err(refusal) => {
+                record.status = refusal.status();
+                let uncertain = record.mutates() && record.outcome().await.is_err();
+                let refusal = if uncertain {
+                    Refusal::AuditUncertain
+                } else {
+                    refusal
+                };
+                self.refuse(session, record, refusal).await
+            }
         }
     }
 }
@@ -122,13 +130,15 @@ impl ProxyHttp for Proxy {
         context: &mut Self::CTX,
     ) -> pingora::Result<bool> {
         let record = record(context)?;
-        let limits = &self.state.settings.limits;
+        let snapshot = Arc::clone(&record.snapshot);
+        let limits = &snapshot.settings.limits;
         session.set_keepalive((!self.state.is_draining()).then_some(limits.idle_timeout.as_secs()));
         session.set_write_timeout(Some(limits.write_timeout));
         let admission = admission::admit(
             session.req_header(),
             record.client,
             &self.state,
+            &snapshot,
             clock::now(),
         );
         let admitted = match admission.await {
@@ -161,7 +171,8 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         context: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
-        upstream::peer(admitted(record(context)?)?, &self.state.settings.runtime)
+        let record = record(context)?;
+        upstream::peer(admitted(record)?, &record.snapshot.settings.runtime)
     }
 
     /// Bounds the body, and leaves out the empty last chunk that would be sent twice.
@@ -214,7 +225,11 @@ impl ProxyHttp for Proxy {
         }
         let loopback_name = limits::authority(session.req_header())
             .is_some_and(|authority| limits::is_loopback_name(answer::host_of(authority)));
-        answer::protect(response, record, self.tls() && !loopback_name)?;
+        answer::protect(
+            response,
+            record,
+            record.snapshot.tls.is_some() && !loopback_name,
+        )?;
         if record.mutates() && record.outcome().await.is_err() {
             return Err(Error::new_in(AUDIT_UNCERTAIN));
         }

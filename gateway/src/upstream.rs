@@ -94,7 +94,7 @@ pub(crate) fn prepare(
     )?;
     header.insert_header(answer::REQUEST_ID, record.id.as_str())?;
     header.insert_header("x-forwarded-for", record.client.to_string())?;
-    header.insert_header("x-forwarded-proto", state.scheme())?;
+    header.insert_header("x-forwarded-proto", record.snapshot.scheme())?;
     Ok(())
 }
 

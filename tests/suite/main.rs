@@ -27,6 +27,7 @@ mod projects;
 mod promises;
 mod protocols;
 mod refusals;
+mod reload;
 mod revocation;
 mod runtime_socket;
 mod scopes;

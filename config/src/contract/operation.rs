@@ -232,6 +232,17 @@ pub static OPERATIONS: &[Operation] = &[
         .on("authentication", "Tells how to authenticate."),
     Operation::probe("enterprise.status", "/api/enterprise/status")
         .on("enterprise", "Tells which enterprise features are on."),
+    Operation::read("config.status", "/api/config/status", Scope::Control)
+        .by_gateway()
+        .on(
+            "config",
+            "Tells which settings are in use, and how the last reload went.",
+        ),
+    Operation::change("config.reload", "/api/config/reload", Scope::Control)
+        .by_gateway()
+        .body(0)
+        .idempotent()
+        .on("config", "Reads the settings anew and takes them into use."),
     Operation::read("metrics.show", "/metrics", Scope::Read)
         .by_gateway()
         .counted()

@@ -186,6 +186,15 @@ pub(super) static FACTS: &[Facts] = &[
         fix: "check the state before asking again",
     },
     Facts {
+        reason: "settings_rejected",
+        status: 409,
+        action: "request.refused",
+        retry_after_seconds: None,
+        title: "settings rejected",
+        detail: "the new settings cannot be taken into use; the old ones stay",
+        fix: "mend them; loki config status shows the last attempt",
+    },
+    Facts {
         reason: "target_too_long",
         status: 414,
         action: "request.refused",
