@@ -116,6 +116,32 @@ pub(crate) async fn admit(
     })
 }
 
+/// Returns whether whoever was admitted still would be: with this credential, as this principal,
+/// for this operation and these projects. Counts nothing, and waits for nothing.
+pub(crate) async fn still_admits(
+    header: &RequestHeader,
+    admitted: &Admitted,
+    snapshot: &Snapshot,
+    now: DateTime<Utc>,
+) -> bool {
+    if admitted.operation.access == Access::Public {
+        return true;
+    }
+    let caller = if snapshot.settings.tokens_required {
+        let found = authn::authenticate(header, &snapshot.schemes(), now, false).await;
+        let Ok(caller) = found else {
+            return false;
+        };
+        caller
+    } else {
+        local()
+    };
+    let judgement = authz::judge(admitted.operation, caller.scopes);
+    caller.principal == admitted.caller.principal
+        && caller.projects == admitted.caller.projects
+        && matches!(judgement, Judgement::Allowed(_))
+}
+
 /// Finds out who is calling. A good credential always passes; one that is not good counts against
 /// the caller's network, which gets no more than "too many" once it is blocked.
 async fn authenticate(

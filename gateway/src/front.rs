@@ -85,6 +85,9 @@ impl Front {
                 self.hand_on(buffer);
                 return Poll::Ready(Ok(()));
             }
+            if self.wire.is_over() {
+                return Poll::Ready(Ok(()));
+            }
             let before = buffer.filled().len();
             match Pin::new(&mut *transport).poll_read(context, buffer) {
                 Poll::Pending => {
@@ -102,6 +105,11 @@ impl Front {
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    /// Takes note of bytes that leave.
+    pub(crate) fn answering(&mut self, bytes: &[u8]) {
+        self.wire.answering(bytes);
     }
 
     /// Follows the bytes that came; returns whether they stay in the reader's buffer.

@@ -37,6 +37,7 @@ mod settings_change;
 mod snapshot;
 mod state;
 mod statement;
+mod stream;
 mod suppression;
 mod throttle;
 mod upstream;

@@ -7,6 +7,7 @@ mod dropped;
 mod family;
 mod figures;
 mod requests;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,7 @@ pub struct Metrics {
     certificate_reloads: [IntCounter; 2],
     /// New states of the settings put in use, and those refused.
     reloads: [IntCounter; 2],
+    streams: streams::Streams,
     audit: Arc<Tally>,
 }
 
@@ -73,6 +75,7 @@ impl Metrics {
         );
         Self {
             requests: Requests::new(&registry),
+            streams: streams::Streams::new(&registry),
             certificate_reloads,
             reloads,
             refusals: refusal::reasons()
@@ -104,6 +107,11 @@ impl Metrics {
         if let Some(counter) = self.refusals.get(refusal.position()) {
             counter.inc();
         }
+    }
+
+    /// Returns the instruments of streams.
+    pub(crate) const fn streams(&self) -> &streams::Streams {
+        &self.streams
     }
 
     /// Counts an attempt to put a renewed certificate in use.

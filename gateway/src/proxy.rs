@@ -16,19 +16,19 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::admin;
 use crate::admission::{self, Admitted};
-use crate::answer::{self, Answer, internal};
+use crate::answer::{Answer, internal};
 use crate::clock;
 use crate::limits;
 use crate::refusal::Refusal;
 use crate::request::RequestRecord;
 use crate::state::State;
-use crate::upstream;
+use crate::stream;
+use crate::upstream::{self, AUDIT_UNCERTAIN};
 
 /// Longest time that a body which nobody wants may hold its connection.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Names of our own error types, which `fail_to_proxy` turns back into refusals.
-const AUDIT_UNCERTAIN: ErrorType = ErrorType::Custom("audit uncertain");
+/// The name of our own error type, which `fail_to_proxy` turns back into a refusal.
 const BODY_TOO_LONG: ErrorType = ErrorType::Custom("body too long");
 
 /// Pingora's view of the gateway.
@@ -131,9 +131,14 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<bool> {
         let record = record(context)?;
         let snapshot = Arc::clone(&record.snapshot);
-        let limits = &snapshot.settings.limits;
-        session.set_keepalive((!self.state.is_draining()).then_some(limits.idle_timeout.as_secs()));
-        session.set_write_timeout(Some(limits.write_timeout));
+        let bounds = &snapshot.settings.limits;
+        session.set_keepalive((!self.state.is_draining()).then_some(bounds.idle_timeout.as_secs()));
+        session.set_write_timeout(Some(bounds.write_timeout));
+        let websocket = limits::asks_for_websocket(session.req_header());
+        if websocket {
+            // Whatever the answer is, no further request may follow on this connection.
+            session.set_keepalive(None);
+        }
         let admission = admission::admit(
             session.req_header(),
             record.client,
@@ -151,6 +156,11 @@ impl ProxyHttp for Proxy {
             }
         };
         record.admitted(&admitted);
+        if websocket && !admitted.operation().stream {
+            let refusal = Refusal::Malformed("this operation is no WebSocket");
+            self.refuse(session, record, refusal).await?;
+            return Ok(true);
+        }
         if admitted.operation().mutates() && record.decide().await.is_err() {
             self.refuse(session, record, Refusal::AuditUnavailable)
                 .await?;
@@ -159,6 +169,14 @@ impl ProxyHttp for Proxy {
         match admitted.operation().owner {
             Owner::Gateway => {
                 self.answer(session, record, &admitted).await?;
+                Ok(true)
+            }
+            Owner::Runtime if admitted.operation().stream => {
+                if let Some(refusal) =
+                    stream::relay(session, record, &admitted, &self.state).await?
+                {
+                    self.refuse(session, record, refusal).await?;
+                }
                 Ok(true)
             }
             Owner::Runtime => Ok(false),
@@ -218,22 +236,7 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         let record = record(context)?;
-        record.status = response.status.as_u16();
-        record.take_note(&response.headers);
-        for name in upstream::internal_names(&response.headers) {
-            response.remove_header(&name);
-        }
-        let loopback_name = limits::authority(session.req_header())
-            .is_some_and(|authority| limits::is_loopback_name(answer::host_of(authority)));
-        answer::protect(
-            response,
-            record,
-            record.snapshot.tls.is_some() && !loopback_name,
-        )?;
-        if record.mutates() && record.outcome().await.is_err() {
-            return Err(Error::new_in(AUDIT_UNCERTAIN));
-        }
-        Ok(())
+        upstream::receive(response, session.req_header(), record).await
     }
 
     /// Counts what leaves.

@@ -117,6 +117,8 @@ pub enum Refusal {
         /// How long this goes on, in seconds.
         seconds: u32,
     },
+    /// The principal has too many streams open.
+    TooManyStreams,
     /// More than one credential.
     TwoCredentials,
     /// No operation has this path.
@@ -151,6 +153,7 @@ impl Refusal {
             Self::TargetTooLong => "target_too_long",
             Self::TooLittleScope { .. } => "too_little_scope",
             Self::TooManyFailures { .. } => "too_many_failures",
+            Self::TooManyStreams => "too_many_streams",
             Self::TwoCredentials => "two_credentials",
             Self::UnknownPath => "unknown_path",
         }
@@ -327,6 +330,7 @@ mod tests {
                 needed: Scope::Read,
             },
             Refusal::TooManyFailures { seconds: 1 },
+            Refusal::TooManyStreams,
             Refusal::TwoCredentials,
             Refusal::UnknownPath,
         ];

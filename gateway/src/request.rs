@@ -103,6 +103,14 @@ impl RequestRecord {
         self.refusal = Some(refusal);
     }
 
+    /// Takes how a stream ended.
+    pub(crate) fn streamed(&mut self, ending: &'static str) {
+        let note = std::mem::take(&mut self.note);
+        self.note = note
+            .with("ended_by", ending)
+            .with("bytes_in", self.body_bytes);
+    }
+
     /// Takes the runtime's note about what was touched; one that cannot be read is said so.
     pub(crate) fn take_note(&mut self, headers: &HeaderMap) {
         let Some(value) = headers.get(HEADER) else {

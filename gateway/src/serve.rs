@@ -35,6 +35,7 @@ use crate::settings_source::SettingsSource;
 use crate::snapshot::{Materials, Snapshot, SnapshotError};
 use crate::state::State;
 use crate::statement::Statements;
+use crate::stream::Streams;
 use crate::suppression::Suppression;
 use crate::throttle::Throttle;
 use crate::tokens::store::StoreError;
@@ -191,6 +192,7 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
         statements,
         runtime: RuntimeClient::new(settings.runtime.socket),
         suppression: Suppression::default(),
+        streams: Streams::default(),
         throttle: Throttle::new(settings.limits.failed_credentials_max),
         stopping: watch::Sender::new(false),
         home: settings.home,

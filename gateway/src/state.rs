@@ -12,6 +12,7 @@ use crate::reload::Reloads;
 use crate::runtime_client::RuntimeClient;
 use crate::snapshot::Snapshot;
 use crate::statement::Statements;
+use crate::stream::Streams;
 use crate::suppression::Suppression;
 use crate::throttle::Throttle;
 
@@ -36,6 +37,8 @@ pub(crate) struct State {
     pub(crate) runtime: RuntimeClient,
     /// Bounds the records of refused callers.
     pub(crate) suppression: Suppression,
+    /// The open streams, by principal.
+    pub(crate) streams: Streams,
     /// Slows down whoever tries credentials.
     pub(crate) throttle: Throttle,
     /// Turns true once, when the gateway is told to stop.

@@ -33,6 +33,7 @@ mod runtime_socket;
 mod scopes;
 mod settings;
 mod site;
+mod streams;
 mod throttling;
 mod tls;
 mod tokens;

@@ -25,6 +25,7 @@ const AT_RUN_TIME: &[&str] = &[
     "runtime.connect_timeout",
     "runtime.idle_timeout",
     "runtime.read_timeout",
+    "streams.",
     "tls.",
 ];
 

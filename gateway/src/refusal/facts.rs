@@ -222,6 +222,15 @@ pub(super) static FACTS: &[Facts] = &[
         fix: "use a valid token: it passes at once",
     },
     Facts {
+        reason: "too_many_streams",
+        status: 429,
+        action: "request.refused",
+        retry_after_seconds: Some(5),
+        title: "too many streams",
+        detail: "this principal has as many streams open as it may",
+        fix: "close some; the operator sets the [streams] bounds",
+    },
+    Facts {
         reason: "two_credentials",
         status: 400,
         action: "auth.failure",
