@@ -86,7 +86,7 @@ impl Front {
                 return Poll::Ready(Ok(()));
             }
             if self.wire.is_over() {
-                return Poll::Ready(Ok(()));
+                return poll_discard(transport, context, buffer);
             }
             let before = buffer.filled().len();
             match Pin::new(&mut *transport).poll_read(context, buffer) {
@@ -178,6 +178,25 @@ impl Front {
             *written += count;
         }
         Pin::new(transport).poll_flush(context)
+    }
+}
+
+/// Reads to the end of the connection and hands on nothing.
+fn poll_discard<T>(
+    transport: &mut T,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>>
+where
+    T: AsyncRead + Unpin,
+{
+    let before = buffer.filled().len();
+    loop {
+        ready!(Pin::new(&mut *transport).poll_read(context, buffer))?;
+        if buffer.filled().len() == before {
+            return Poll::Ready(Ok(()));
+        }
+        buffer.set_filled(before);
     }
 }
 

@@ -34,7 +34,7 @@ enum Place {
     Asked,
     /// Behind the answer that agreed: no HTTP any more.
     Tunnel,
-    /// Behind one that did not: nothing is read any more.
+    /// Behind one that did not: nothing that comes is handed on.
     Over,
 }
 
@@ -95,7 +95,7 @@ impl Wire {
         }
     }
 
-    /// Returns whether nothing may be read any more.
+    /// Returns whether nothing that comes may be handed on.
     pub(crate) fn is_over(&self) -> bool {
         self.place == Place::Over
     }
