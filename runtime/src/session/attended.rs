@@ -157,9 +157,13 @@ async fn follow(
             () = live.pause_asked(), if followed == Followed::ToTheEnd => {
                 let since = Instant::now();
                 tree.freeze().await?;
-                // A stop thaws the tree by itself.
-                if halt::hold(live, trail).await? == Held::Resumed {
-                    tree.thaw().await?;
+                match halt::hold(live, trail).await? {
+                    Held::Resumed => tree.thaw().await?,
+                    Held::Stopped => {
+                        // This thaws the tree, too.
+                        followed = Followed::Stopped;
+                        tree.stop(bounds.grace).await?;
+                    }
                 }
                 let later = deadline.deadline() + since.elapsed();
                 deadline.as_mut().reset(later);
