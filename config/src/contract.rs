@@ -11,5 +11,6 @@ pub mod memory;
 pub mod operation;
 pub mod problem;
 pub mod registry;
+pub mod reload;
 pub mod scope;
 pub mod session;
