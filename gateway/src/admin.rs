@@ -3,10 +3,12 @@
 mod audit;
 mod enterprise;
 mod health;
+mod request;
+mod tokens;
+mod whoami;
 
-use pingora::proxy::Session;
+pub(crate) use request::Request;
 
-use crate::admission::Admitted;
 use crate::answer::Answer;
 use crate::metrics;
 use crate::refusal::Refusal;
@@ -16,17 +18,19 @@ use crate::state::State;
 ///
 /// # Errors
 /// The refusal to answer instead.
-pub(crate) async fn answer(
-    admitted: &Admitted,
-    session: &Session,
-    state: &State,
-) -> Result<Answer, Refusal> {
-    let query = session.req_header().uri.query();
-    match admitted.operation().name {
+pub(crate) async fn answer(request: &mut Request<'_>) -> Result<Answer, Refusal> {
+    let state = request.state;
+    let name = request.admitted.operation().name;
+    if let Some(answer) = of_tokens(name, request).await {
+        return answer;
+    }
+    let query = request.query();
+    match name {
         "landing.show" => Ok(landing()),
         "health.show" => health::both(state).await,
         "health.live" => health::live(),
         "health.ready" => health::ready(state).await,
+        "auth.whoami" => whoami::answer(request),
         "auth.info" => enterprise::authentication(state),
         "enterprise.status" => enterprise::status(state),
         "metrics.show" => Ok(metrics_text(state).await),
@@ -37,19 +41,41 @@ pub(crate) async fn answer(
     }
 }
 
+/// Returns the answer of an operation on tokens; none if it is another one.
+async fn of_tokens(name: &str, request: &mut Request<'_>) -> Option<Result<Answer, Refusal>> {
+    Some(match name {
+        "token.generate" => tokens::generate(request).await,
+        "token.list" => tokens::list(request).await,
+        "token.show" => tokens::show(request).await,
+        "token.rotate" => tokens::rotate(request).await,
+        "token.revoke" => tokens::withdraw(request).await,
+        "token.revoke_many" => tokens::withdraw_many(request).await,
+        "auth.report_leak" => tokens::report_leak(request).await,
+        _ => return None,
+    })
+}
+
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 10] = [
+const ANSWERED: [&str; 18] = [
     "landing.show",
     "health.show",
     "health.live",
     "health.ready",
     "auth.info",
+    "auth.report_leak",
+    "auth.whoami",
     "enterprise.status",
     "metrics.show",
     "audit.query",
     "audit.summary",
     "audit.verify",
+    "token.generate",
+    "token.list",
+    "token.revoke",
+    "token.revoke_many",
+    "token.rotate",
+    "token.show",
 ];
 
 fn landing() -> Answer {

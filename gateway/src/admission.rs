@@ -15,6 +15,7 @@ use pingora::http::RequestHeader;
 
 use crate::authn;
 use crate::authz::{self, Judgement};
+use crate::credential::Credential;
 use crate::limits;
 use crate::refusal::Refusal;
 use crate::route::Route;
@@ -24,7 +25,7 @@ use crate::state::State;
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted {
     operation: &'static Operation,
-    caller: Arc<Caller>,
+    credential: Arc<Credential>,
     scope: Option<Scope>,
 }
 
@@ -35,8 +36,13 @@ impl Admitted {
     }
 
     /// Returns who asks.
-    pub(crate) const fn caller(&self) -> &Arc<Caller> {
-        &self.caller
+    pub(crate) fn caller(&self) -> &Arc<Caller> {
+        &self.credential.caller
+    }
+
+    /// Returns what the caller came with.
+    pub(crate) const fn credential(&self) -> &Arc<Credential> {
+        &self.credential
     }
 
     /// Returns the scope that was used; none for a public operation.
@@ -53,7 +59,7 @@ pub(crate) struct Turned {
     /// What was asked for, if it exists.
     pub(crate) operation: Option<&'static Operation>,
     /// Who asked, if the credential was good.
-    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) credential: Option<Arc<Credential>>,
 }
 
 /// Admits or refuses a request, by the first reason in order: size and shape, site, credential,
@@ -67,10 +73,10 @@ pub(crate) async fn admit(
     state: &State,
     now: DateTime<Utc>,
 ) -> Result<Admitted, Turned> {
-    let turned = |refusal, operation, caller| Turned {
+    let turned = |refusal, operation, credential| Turned {
         refusal,
         operation,
-        caller,
+        credential,
     };
     let settings = &state.settings;
 
@@ -89,16 +95,16 @@ pub(crate) async fn admit(
     )
     .map_err(|refusal| turned(refusal, known, None))?;
 
-    let caller = match known {
+    let credential = match known {
         Some(operation) if operation.access == Access::Public => nobody(),
         Some(_) | None if !settings.tokens_required => local(),
         Some(_) | None => authenticate(header, client, state, now)
             .await
             .map_err(|refusal| turned(refusal, known, None))?,
     };
-    let refuse = |refusal| turned(refusal, known, Some(Arc::clone(&caller)));
+    let refuse = |refusal| turned(refusal, known, Some(Arc::clone(&credential)));
     let operation = route.operation(path).map_err(refuse)?;
-    let scope = match authz::judge(operation, caller.scopes) {
+    let scope = match authz::judge(operation, credential.caller.scopes) {
         Judgement::Allowed(scope) => scope,
         Judgement::Missing(needed) => return Err(refuse(Refusal::TooLittleScope { needed })),
     };
@@ -109,7 +115,7 @@ pub(crate) async fn admit(
     }
     Ok(Admitted {
         operation,
-        caller,
+        credential,
         scope,
     })
 }
@@ -121,10 +127,10 @@ async fn authenticate(
     client: IpAddr,
     state: &State,
     now: DateTime<Utc>,
-) -> Result<Arc<Caller>, Refusal> {
+) -> Result<Arc<Credential>, Refusal> {
     let blocked = state.throttle.blocked_seconds(client, now);
     let patient = blocked.is_none();
-    let found = authn::authenticate(header, &state.schemes(), now, patient).await;
+    let found = authn::authenticate(header, &state.schemes(), client, now, patient).await;
     if !matches!(found, Err(Refusal::BadCredential(_))) {
         return found;
     }
@@ -145,23 +151,21 @@ fn declared_body(header: &RequestHeader) -> u64 {
 }
 
 /// Whoever asks for a public operation.
-fn nobody() -> Arc<Caller> {
-    Arc::new(Caller {
-        user: "anonymous".to_owned(),
-        principal: "anonymous".to_owned(),
-        auth_method: AuthMethod::None,
-        scopes: Scopes::NONE,
-        projects: None,
-    })
+fn nobody() -> Arc<Credential> {
+    without("anonymous", AuthMethod::None, Scopes::NONE)
 }
 
 /// The operating-system user itself: with authentication off, the listener serves nobody else.
-fn local() -> Arc<Caller> {
-    Arc::new(Caller {
-        user: "local".to_owned(),
-        principal: "local".to_owned(),
-        auth_method: AuthMethod::Local,
-        scopes: Role::Admin.scopes(),
+fn local() -> Arc<Credential> {
+    without("local", AuthMethod::Local, Role::Admin.scopes())
+}
+
+fn without(name: &str, auth_method: AuthMethod, scopes: Scopes) -> Arc<Credential> {
+    Arc::new(Credential::without(Arc::new(Caller {
+        user: name.to_owned(),
+        principal: name.to_owned(),
+        auth_method,
+        scopes,
         projects: None,
-    })
+    })))
 }

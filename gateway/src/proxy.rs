@@ -85,9 +85,22 @@ impl Proxy {
         record: &mut RequestRecord,
         admitted: &Admitted,
     ) -> pingora::Result<()> {
-        match admin::answer(admitted, session, &self.state).await {
+        let mut request = admin::Request {
+            admitted,
+            session,
+            record,
+            state: &self.state,
+        };
+        let answered = admin::answer(&mut request).await;
+        record.status = answered
+            .as_ref()
+            .map_or_else(Refusal::status, |answer| answer.status);
+        let recorded = !record.mutates() || record.outcome().await.is_ok();
+        match answered {
+            Ok(_) | Err(_) if !recorded => {
+                self.refuse(session, record, Refusal::AuditUncertain).await
+            }
             Ok(answer) => {
-                record.status = answer.status;
                 record.answer_bytes = answer.body.len() as u64;
                 self.write(session, record, answer).await
             }
@@ -135,7 +148,7 @@ impl ProxyHttp for Proxy {
             Ok(admitted) => admitted,
             Err(turned) => {
                 record.operation = turned.operation;
-                record.caller = turned.caller;
+                record.credential = turned.credential;
                 self.refuse(session, record, turned.refusal).await?;
                 return Ok(true);
             }

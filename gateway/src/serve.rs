@@ -27,6 +27,7 @@ use crate::certificate::{self, ActiveCertificate, CertificateError};
 use crate::clock;
 use crate::edge_record;
 use crate::endpoint::EndpointFile;
+use crate::idempotency::Answers;
 use crate::listener::{ListenError, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
@@ -203,6 +204,7 @@ async fn serve(
         runtime: RuntimeClient::new(settings.runtime.socket.clone()),
         suppression: Suppression::default(),
         throttle: Throttle::new(settings.limits.failed_credentials_max),
+        idempotency: Answers::default(),
         draining: AtomicBool::new(false),
         settings,
     });

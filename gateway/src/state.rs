@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use config::gateway::GatewaySettings;
+use config::home::Home;
 
 use crate::audit::Audit;
 use crate::authn::Schemes;
 use crate::authn::oidc::live::LiveIssuer;
+use crate::idempotency::Answers;
 use crate::metrics::Metrics;
 use crate::runtime_client::RuntimeClient;
 use crate::statement::Statements;
@@ -37,6 +39,8 @@ pub(crate) struct State {
     pub(crate) suppression: Suppression,
     /// Slows down whoever tries credentials.
     pub(crate) throttle: Throttle,
+    /// Answers that asking again gets again.
+    pub(crate) idempotency: Answers,
     /// Whether the gateway is stopping.
     pub(crate) draining: AtomicBool,
 }
@@ -47,10 +51,16 @@ impl State {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Returns the data directory.
+    pub(crate) const fn home(&self) -> &Home {
+        &self.settings.home
+    }
+
     /// Returns what credentials are checked against.
     pub(crate) fn schemes(&self) -> Schemes<'_> {
         Schemes {
             tokens: self.settings.opaque_tokens.then_some(&*self.tokens),
+            withdrawn: &self.tokens,
             issuer: self.issuer.as_deref(),
         }
     }

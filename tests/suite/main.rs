@@ -34,5 +34,7 @@ mod settings;
 mod site;
 mod throttling;
 mod tls;
+mod token_api;
+mod token_bounds;
 mod tokens;
 mod variables;

@@ -108,6 +108,8 @@ impl From<ChangeError> for Failure {
             ChangeError::NotSelected(NotSelected::Nothing(_))
             | ChangeError::Store(_)
             | ChangeError::NameTaken { .. }
+            | ChangeError::NotRotatable { .. }
+            | ChangeError::TooMany
             | ChangeError::NoRandomness(_) => Self::failed(error),
         }
     }

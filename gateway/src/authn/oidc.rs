@@ -37,7 +37,7 @@ pub(crate) async fn authenticate(
         return Answer::NotRequested;
     };
     match issuer.caller(token, now, patient).await {
-        Ok(caller) => Answer::Authenticated(caller),
+        Ok(credential) => Answer::Authenticated(credential),
         Err(Rejected::Fault(fault)) => Answer::Failed(CredentialFault::Jwt(fault.name())),
         Err(Rejected::Unavailable) => Answer::Unavailable,
     }

@@ -131,6 +131,7 @@ fn good_tokens_of_every_algorithm_pass() {
             email: None,
             scopes: "*".parse::<Scopes>().expect("scopes"),
             until: 1_800_000_330,
+            issued_at: DateTime::from_timestamp(1_799_999_990, 0),
         };
         assert_eq!(judged, Ok(expected), "{header}");
     }

@@ -34,6 +34,8 @@ pub(crate) struct Claims {
     pub(crate) scopes: Scopes,
     /// The second after which it is not accepted any more, leeway included.
     pub(crate) until: i64,
+    /// When it was issued, as far as it says so.
+    pub(crate) issued_at: Option<DateTime<Utc>>,
 }
 
 /// Checks the claims of an opened token against its issuer's settings.
@@ -60,6 +62,7 @@ pub(crate) fn check(opened: &Opened, issuer: &Issuer, now: DateTime<Utc>) -> Res
         email,
         scopes: scopes(&claims, &issuer.grant),
         until,
+        issued_at: issued_at(&claims),
     })
 }
 
@@ -139,6 +142,11 @@ fn times(claims: &Map<String, Value>, issuer: &Issuer, now: DateTime<Utc>) -> Re
         (None, TokenKind::Id) => return Err(Fault::IssuedAt),
     }
     Ok(until)
+}
+
+/// Returns when the token was issued; [`times`] has checked the claim.
+fn issued_at(claims: &Map<String, Value>) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(second(claims.get("iat")?).ok()?, 0)
 }
 
 /// A `NumericDate` (RFC 7519, section 2), rounded down; one beyond the year 9999 is no time.

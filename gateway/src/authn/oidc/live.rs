@@ -24,6 +24,7 @@ use super::kept;
 use super::key::KeySet;
 use super::verified::Verified;
 use crate::clock;
+use crate::credential::{Credential, Issued, Kind};
 use crate::random;
 
 /// Time between two looks at the keys, before jitter.
@@ -112,7 +113,7 @@ impl LiveIssuer {
         tokio::spawn(async move { issuer.look_again_and_again().await }).abort_handle()
     }
 
-    /// Returns the caller of a token.
+    /// Returns the credential that a token is.
     ///
     /// # Errors
     /// When the token is at fault, or the issuer's keys are not known.
@@ -121,7 +122,7 @@ impl LiveIssuer {
         token: &str,
         now: DateTime<Utc>,
         patient: bool,
-    ) -> Result<Arc<Caller>, Rejected> {
+    ) -> Result<Arc<Credential>, Rejected> {
         let before = self.looks.subscribe();
         let first = self.judge(token, now);
         let worth_a_look = matches!(
@@ -134,7 +135,7 @@ impl LiveIssuer {
         first
     }
 
-    fn judge(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Caller>, Rejected> {
+    fn judge(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Credential>, Rejected> {
         let sealed = Sealed::read(token, &self.settings.algorithms).map_err(Rejected::Fault)?;
         if sealed.claimed_issuer().map_err(Rejected::Fault)? != self.settings.url {
             return Err(Rejected::Fault(Fault::Issuer));
@@ -149,8 +150,8 @@ impl LiveIssuer {
             .ok_or(Rejected::Unavailable)?;
         let digest = Verified::digest(token);
         let second = now.timestamp();
-        if let Some(caller) = snapshot.verified.find(&digest, second) {
-            return Ok(caller);
+        if let Some(credential) = snapshot.verified.find(&digest, second) {
+            return Ok(credential);
         }
         let opened = sealed.open(&snapshot.keys).map_err(Rejected::Fault)?;
         let claims = claims::check(&opened, &self.settings, now).map_err(Rejected::Fault)?;
@@ -162,10 +163,21 @@ impl LiveIssuer {
             scopes: claims.scopes,
             projects: None,
         });
+        let credential = Arc::new(Credential {
+            caller,
+            kind: Kind::Jwt(Issued {
+                issuer: self.settings.url.clone(),
+                subject: claims.subject,
+                role: None,
+                issued_at: claims.issued_at,
+            }),
+            expires_at: DateTime::from_timestamp(claims.until, 0),
+            rate: None,
+        });
         snapshot
             .verified
-            .remember(digest, &caller, claims.until, second);
-        Ok(caller)
+            .remember(digest, &credential, claims.until, second);
+        Ok(credential)
     }
 
     /// Waits for the end of a look that is under way, or that may be asked for now; returns

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use config::contract::caller::Caller;
 use sha2::{Digest, Sha256};
+
+use crate::credential::Credential;
 
 /// Most tokens that are remembered.
 const ENTRIES_MAX: usize = 4_096;
@@ -18,7 +19,7 @@ pub(crate) type TokenDigest = [u8; 32];
 /// Good tokens by digest.
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
-    entries: Mutex<HashMap<TokenDigest, (Arc<Caller>, i64)>>,
+    entries: Mutex<HashMap<TokenDigest, (Arc<Credential>, i64)>>,
 }
 
 impl Verified {
@@ -27,18 +28,18 @@ impl Verified {
         Sha256::digest(token.as_bytes()).into()
     }
 
-    /// Returns the caller of a token that was found good and has not ended.
-    pub(crate) fn find(&self, digest: &TokenDigest, second: i64) -> Option<Arc<Caller>> {
+    /// Returns the credential of a token that was found good and has not ended.
+    pub(crate) fn find(&self, digest: &TokenDigest, second: i64) -> Option<Arc<Credential>> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let (caller, until) = entries.get(digest)?;
-        (second < *until).then(|| Arc::clone(caller))
+        let (credential, until) = entries.get(digest)?;
+        (second < *until).then(|| Arc::clone(credential))
     }
 
     /// Remembers a good token; when all places are taken, ended ones go first, then all.
     pub(crate) fn remember(
         &self,
         digest: TokenDigest,
-        caller: &Arc<Caller>,
+        credential: &Arc<Credential>,
         until: i64,
         second: i64,
     ) {
@@ -49,7 +50,7 @@ impl Verified {
         if entries.len() >= ENTRIES_MAX {
             entries.clear();
         }
-        entries.insert(digest, (Arc::clone(caller), until));
+        entries.insert(digest, (Arc::clone(credential), until));
     }
 }
 
@@ -61,16 +62,17 @@ mod tests {
     use config::contract::scope::Scopes;
 
     use super::{ENTRIES_MAX, Verified};
+    use crate::credential::Credential;
 
     #[test]
     fn tokens_are_forgotten_in_time_and_when_full() {
-        let caller = Arc::new(Caller {
+        let caller = Arc::new(Credential::without(Arc::new(Caller {
             user: "oidc:a".to_owned(),
             principal: "https://issuer.test/a".to_owned(),
             auth_method: AuthMethod::Oidc,
             scopes: Scopes::NONE,
             projects: None,
-        });
+        })));
         let verified = Verified::default();
         let digest = Verified::digest("token");
         verified.remember(digest, &caller, 100, 0);
