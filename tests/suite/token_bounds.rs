@@ -2,6 +2,7 @@
 
 use chrono::Utc;
 use serde_json::Value;
+use tests::agent::Agent;
 use tests::deployment::Deployment;
 use tests::installation::Installation;
 use tests::poll;
@@ -109,7 +110,10 @@ fn a_forged_address_opens_no_network() {
 
 #[test]
 fn a_token_of_one_project_sees_nothing_of_another() {
-    let deployment = Deployment::builder().with_tokens().start();
+    let deployment = Deployment::builder()
+        .with_tokens()
+        .with_provider("claude", Agent::repairing())
+        .start();
     let (mine, other) = (deployment.project("mine"), deployment.project("other"));
     let admin = deployment.token("admin", &["--scopes", "*"]);
     let admin = deployment.client().with_token(&admin.raw);

@@ -26,7 +26,7 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// Longest wait for another command that changes tokens.
-pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why the token file or the journal of revocations cannot be used.
 #[derive(Debug, thiserror::Error)]
