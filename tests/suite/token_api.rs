@@ -196,29 +196,36 @@ fn a_token_lives_from_making_to_deletion() {
     let _gone = admin.request("DELETE", &forever).send().with_status(200);
     let _no = admin.get(&format!("{TOKENS}/{newer}")).with_status(404);
 
+    assert_recorded(
+        &deployment,
+        &[
+            ("token.generate", &id),
+            ("token.rotate", &newer),
+            ("token.revoke", &newer),
+        ],
+    );
     let records = deployment.audit().records();
-    for (action, id) in [
-        ("token.generate", &id),
-        ("token.rotate", &newer),
-        ("token.revoke", &newer),
-    ] {
-        let resource = format!("token:{id}");
-        let found = |phase: &str| {
-            records
-                .iter()
-                .any(|r| r["action"] == action && r["phase"] == phase)
-        };
-        assert!(found("decision"), "{action}");
-        let told = records.iter().any(|r| {
-            r["action"] == action && r["phase"] == "outcome" && r["resource"] == resource.as_str()
-        });
-        assert!(told, "{action} {resource}");
-    }
     assert!(
         records
             .iter()
             .all(|record| !record.to_string().contains(&raw[5..]))
     );
+}
+
+/// Each action has a decision, and an outcome that names the token.
+fn assert_recorded(deployment: &Deployment, actions: &[(&str, &str)]) {
+    let records = deployment.audit().records();
+    for (action, id) in actions {
+        let resource = format!("token:{id}");
+        let decided = records
+            .iter()
+            .any(|r| r["action"] == *action && r["phase"] == "decision");
+        assert!(decided, "{action}");
+        let told = records.iter().any(|r| {
+            r["action"] == *action && r["phase"] == "outcome" && r["resource"] == resource.as_str()
+        });
+        assert!(told, "{action} {resource}");
+    }
 }
 
 #[test]
