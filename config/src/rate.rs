@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::load::Value;
+
 /// Highest count of a rate.
 pub const COUNT_MAX: u32 = 10_000_000;
 
@@ -45,6 +47,17 @@ impl Window {
 }
 
 impl Rate {
+    /// Returns a rate per minute; a count outside the bounds is drawn to the nearest one.
+    #[must_use]
+    pub const fn per_minute(count: u32) -> Self {
+        let count = if count == 0 { 1 } else { count };
+        let count = if count > COUNT_MAX { COUNT_MAX } else { count };
+        Self {
+            count,
+            window: Window::Minute,
+        }
+    }
+
     /// Returns how often within the window; at least once.
     #[must_use]
     pub const fn count(self) -> u32 {
@@ -87,6 +100,23 @@ impl FromStr for Rate {
         parsed.ok_or_else(|| {
             format!("{text:?} is not a rate such as 10/s, 600/m or 10000/h, from 1 to {COUNT_MAX}")
         })
+    }
+}
+
+/// A rate, or `off`.
+impl Value for Option<Rate> {
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(None);
+        }
+        text.parse()
+            .map(Some)
+            .map_err(|error: String| format!("{error}, and not off"))
+    }
+
+    fn show(&self) -> String {
+        let text = self.map_or_else(|| "off".to_owned(), |rate| rate.to_string());
+        format!("{text:?}")
     }
 }
 

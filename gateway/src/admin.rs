@@ -2,6 +2,7 @@
 
 mod audit;
 mod enterprise;
+mod exchange;
 mod health;
 mod request;
 mod tokens;
@@ -50,6 +51,7 @@ async fn of_tokens(name: &str, request: &mut Request<'_>) -> Option<Result<Answe
         "token.rotate" => tokens::rotate(request).await,
         "token.revoke" => tokens::withdraw(request).await,
         "token.revoke_many" => tokens::withdraw_many(request).await,
+        "auth.exchange" => exchange::exchange(request).await,
         "auth.report_leak" => tokens::report_leak(request).await,
         _ => return None,
     })
@@ -57,12 +59,13 @@ async fn of_tokens(name: &str, request: &mut Request<'_>) -> Option<Result<Answe
 
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 18] = [
+const ANSWERED: [&str; 19] = [
     "landing.show",
     "health.show",
     "health.live",
     "health.ready",
     "auth.info",
+    "auth.exchange",
     "auth.report_leak",
     "auth.whoami",
     "enterprise.status",

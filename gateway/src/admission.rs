@@ -17,6 +17,7 @@ use crate::authn;
 use crate::authz::{self, Judgement};
 use crate::credential::Credential;
 use crate::limits;
+use crate::rates::Standing;
 use crate::refusal::Refusal;
 use crate::route::Route;
 use crate::state::State;
@@ -27,6 +28,7 @@ pub(crate) struct Admitted {
     operation: &'static Operation,
     credential: Arc<Credential>,
     scope: Option<Scope>,
+    standing: Standing,
 }
 
 impl Admitted {
@@ -43,6 +45,11 @@ impl Admitted {
     /// Returns what the caller came with.
     pub(crate) const fn credential(&self) -> &Arc<Credential> {
         &self.credential
+    }
+
+    /// Returns how the caller stands with its rates.
+    pub(crate) const fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Returns the scope that was used; none for a public operation.
@@ -63,7 +70,7 @@ pub(crate) struct Turned {
 }
 
 /// Admits or refuses a request, by the first reason in order: size and shape, site, credential,
-/// existence, scope, body.
+/// existence, scope, rate, body.
 ///
 /// # Errors
 /// The refusal, with what was known by then.
@@ -108,6 +115,10 @@ pub(crate) async fn admit(
         Judgement::Allowed(scope) => scope,
         Judgement::Missing(needed) => return Err(refuse(Refusal::TooLittleScope { needed })),
     };
+    let standing = state
+        .rates
+        .take(operation, &credential, &settings.rates, now)
+        .map_err(|exceeded| refuse(Refusal::RateExceeded(exceeded)))?;
     if declared_body(header) > operation.body_bytes_max {
         return Err(refuse(Refusal::BodyTooLong {
             bytes_max: operation.body_bytes_max,
@@ -117,6 +128,7 @@ pub(crate) async fn admit(
         operation,
         credential,
         scope,
+        standing,
     })
 }
 

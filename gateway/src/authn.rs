@@ -16,7 +16,7 @@ use pingora::http::RequestHeader;
 use crate::credential::Credential;
 use crate::refusal::{CredentialFault, Refusal};
 use crate::tokens::index::Index;
-use oidc::live::LiveIssuer;
+use oidc::issuers::Issuers;
 
 /// The answer of one scheme.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ pub(crate) struct Schemes<'state> {
     pub(crate) tokens: Option<&'state ArcSwap<Index>>,
     /// What was withdrawn, whatever kind it is of.
     pub(crate) withdrawn: &'state ArcSwap<Index>,
-    /// The issuer of JSON Web Tokens.
-    pub(crate) issuer: Option<&'state LiveIssuer>,
+    /// The issuers of JSON Web Tokens.
+    pub(crate) issuers: &'state Issuers,
 }
 
 /// Returns who is calling from `client`. `patient` callers may wait a second for new keys of the issuer.
@@ -56,7 +56,7 @@ pub(crate) async fn authenticate(
     if header.headers.get_all("authorization").iter().count() > 1 {
         return Err(Refusal::TwoCredentials);
     }
-    let by_issuer = oidc::authenticate(header, schemes.issuer, now, patient).await;
+    let by_issuer = oidc::authenticate(header, schemes.issuers, now, patient).await;
     let answer = match by_issuer {
         Answer::NotRequested => match schemes.tokens {
             Some(tokens) => bearer::authenticate(header, &tokens.load(), client, now),

@@ -5,6 +5,7 @@
 //! so that revocation and expiry end what they are meant to end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use config::contract::caller::Caller;
@@ -50,6 +51,12 @@ pub struct Issued {
     pub role: Option<Role>,
     /// When it was issued, as far as it says so.
     pub issued_at: Option<DateTime<Utc>>,
+    /// The end that it names itself, without leeway.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Longest life of a token of ours that it is exchanged for.
+    pub lifetime_max: Duration,
+    /// The claim rules that granted what it may do.
+    pub rules: Vec<String>,
 }
 
 impl Credential {

@@ -10,6 +10,7 @@ use config::contract::id::TokenId;
 use config::contract::problem::Problem;
 use config::contract::scope::Scope;
 
+use crate::rates::Exceeded;
 use crate::tokens::bounds::Wider;
 use facts::{FACTS, Facts};
 
@@ -117,6 +118,8 @@ pub enum Refusal {
         /// The methods that it has.
         allowed: Vec<&'static str>,
     },
+    /// The caller asked too often.
+    RateExceeded(Exceeded),
     /// The runtime cannot be reached.
     RuntimeAway,
     /// The runtime's answer makes no sense.
@@ -167,6 +170,7 @@ impl Refusal {
             Self::NoCredential => "no_credential",
             Self::NotFound(_) => "not_found",
             Self::OtherMethod { .. } => "other_method",
+            Self::RateExceeded(_) => "rate_exceeded",
             Self::RuntimeAway => "runtime_away",
             Self::RuntimeBroken => "runtime_broken",
             Self::RuntimeSlow => "runtime_slow",
@@ -196,6 +200,9 @@ impl Refusal {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         if let Self::TooManyFailures { seconds } = self {
             return Some(*seconds);
+        }
+        if let Self::RateExceeded(exceeded) = self {
+            return Some(exceeded.seconds);
         }
         self.facts().retry_after_seconds
     }
@@ -313,6 +320,7 @@ mod tests {
     use config::contract::scope::Scope;
 
     use super::{CredentialFault, FACTS, Refusal};
+    use crate::rates::{Exceeded, Standing};
     use crate::tokens::bounds::Wider;
 
     #[test]
@@ -363,6 +371,10 @@ mod tests {
             Refusal::OtherMethod {
                 allowed: Vec::new(),
             },
+            Refusal::RateExceeded(Exceeded {
+                seconds: 1,
+                standing: Standing::default(),
+            }),
             Refusal::RuntimeAway,
             Refusal::RuntimeBroken,
             Refusal::RuntimeSlow,

@@ -113,6 +113,15 @@ impl RequestRecord {
         }
     }
 
+    /// Returns what the caller is told of its rates.
+    pub(crate) fn rate_fields(&self) -> Option<(String, String)> {
+        match (&self.refusal, &self.admission) {
+            (Some(Refusal::RateExceeded(exceeded)), _) => exceeded.standing.fields(),
+            (_, Some(admitted)) => admitted.standing().fields(),
+            (_, None) => None,
+        }
+    }
+
     /// Takes the gateway's own note about what was touched.
     pub(crate) fn note(&mut self, note: Note) {
         self.note = note;
@@ -176,9 +185,9 @@ impl RequestRecord {
         if let Some(refusal) = &self.refusal {
             metrics.refused(refusal);
         }
-        // Whoever has no credential cannot fill the disk.
-        if self.is_unauthenticated()
-            && self.refusal.is_some()
+        // Whoever has no credential, or asks too often, cannot fill the disk.
+        let asked_too_often = matches!(self.refusal, Some(Refusal::RateExceeded(_)));
+        if (asked_too_often || self.is_unauthenticated() && self.refusal.is_some())
             && self.state.suppression.judge(self.client) == Verdict::Suppress
         {
             return None;
@@ -264,7 +273,8 @@ impl RequestRecord {
         }
     }
 
-    fn resource(&self) -> &str {
+    /// Returns what was acted on, as far as that is known.
+    pub(crate) fn resource(&self) -> &str {
         match (&self.note.resource, self.operation) {
             (Some(resource), _) => resource,
             (None, Some(operation)) => operation.resource_kind,

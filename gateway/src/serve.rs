@@ -22,7 +22,7 @@ use tokio::task::JoinError;
 
 use crate::audit::{Audit, AuditError};
 use crate::authn::oidc::fetch::FetchError;
-use crate::authn::oidc::live::LiveIssuer;
+use crate::authn::oidc::issuers::Issuers;
 use crate::certificate::{self, ActiveCertificate, CertificateError};
 use crate::clock;
 use crate::edge_record;
@@ -32,6 +32,7 @@ use crate::listener::{ListenError, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::random::{self, NoRandomness};
+use crate::rates::Rates;
 use crate::reload::{Reload, Signals};
 use crate::runtime_client::RuntimeClient;
 use crate::settings_change;
@@ -187,17 +188,12 @@ async fn serve(
             source,
         })?;
     let watch = TokenWatch::start(&settings.home, report_tokens)?;
-    let issuer = settings
-        .oidc
-        .clone()
-        .map(|oidc| LiveIssuer::new(oidc, &settings.home))
-        .transpose()?
-        .map(Arc::new);
-    let looking = issuer.as_ref().map(LiveIssuer::watch);
+    let issuers = Arc::new(Issuers::new(&settings.issuers, &settings.home, None)?);
+    let looking = issuers.watch();
     let drain_timeout = settings.limits.drain_timeout;
     let state = Arc::new(State {
         tokens: watch.index(),
-        issuer,
+        issuers,
         audit: audit.clone(),
         metrics: Metrics::new(audit.tally()),
         statements,
@@ -205,6 +201,7 @@ async fn serve(
         suppression: Suppression::default(),
         throttle: Throttle::new(settings.limits.failed_credentials_max),
         idempotency: Answers::default(),
+        rates: Rates::default(),
         draining: AtomicBool::new(false),
         settings,
     });
@@ -228,7 +225,7 @@ async fn serve(
     reload.endpoint().remove();
     summarising.abort();
     edge_record::summary(&state, &state.suppression.turn());
-    if let Some(looking) = looking {
+    for looking in looking {
         looking.abort();
     }
     drop(watch);

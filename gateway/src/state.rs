@@ -9,9 +9,10 @@ use config::home::Home;
 
 use crate::audit::Audit;
 use crate::authn::Schemes;
-use crate::authn::oidc::live::LiveIssuer;
+use crate::authn::oidc::issuers::Issuers;
 use crate::idempotency::Answers;
 use crate::metrics::Metrics;
+use crate::rates::Rates;
 use crate::runtime_client::RuntimeClient;
 use crate::statement::Statements;
 use crate::suppression::Suppression;
@@ -25,8 +26,8 @@ pub(crate) struct State {
     pub(crate) settings: GatewaySettings,
     /// The tokens, swapped as a whole.
     pub(crate) tokens: Arc<ArcSwap<Index>>,
-    /// The issuer whose tokens are accepted too.
-    pub(crate) issuer: Option<Arc<LiveIssuer>>,
+    /// The issuers whose tokens are accepted too.
+    pub(crate) issuers: Arc<Issuers>,
     /// The audit trail.
     pub(crate) audit: Audit,
     /// The instruments.
@@ -37,6 +38,8 @@ pub(crate) struct State {
     pub(crate) runtime: RuntimeClient,
     /// Bounds the records of refused callers.
     pub(crate) suppression: Suppression,
+    /// Bounds how often one caller may ask.
+    pub(crate) rates: Rates,
     /// Slows down whoever tries credentials.
     pub(crate) throttle: Throttle,
     /// Answers that asking again gets again.
@@ -56,12 +59,17 @@ impl State {
         &self.settings.home
     }
 
+    /// Returns the issuers whose tokens are accepted too.
+    pub(crate) const fn issuers(&self) -> &Arc<Issuers> {
+        &self.issuers
+    }
+
     /// Returns what credentials are checked against.
     pub(crate) fn schemes(&self) -> Schemes<'_> {
         Schemes {
             tokens: self.settings.opaque_tokens.then_some(&*self.tokens),
             withdrawn: &self.tokens,
-            issuer: self.issuer.as_deref(),
+            issuers: &self.issuers,
         }
     }
 

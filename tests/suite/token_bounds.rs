@@ -297,3 +297,70 @@ fn many_credentials_are_withdrawn_at_once() {
         (401, 401)
     );
 }
+
+#[test]
+fn tokens_of_loki_mode_get_replacements_and_are_never_accepted() {
+    let installation = Installation::new();
+    let text = r#"{"version":"1.0","tokens":{
+        "aaaaaaaaaaaa":{"id":"aaaaaaaaaaaa","name":"ci","hash":"00","salt":"00","scopes":["read","write"],
+            "created_at":"2026-01-01T00:00:00.000001+00:00","expires_at":"2999-01-01T00:00:00+00:00","revoked":false},
+        "bbbbbbbbbbbb":{"id":"bbbbbbbbbbbb","name":"gone","hash":"00","scopes":["*"],"revoked":true},
+        "cccccccccccc":{"id":"cccccccccccc","name":"old","hash":"00","scopes":["*"],
+            "expires_at":"2020-01-01T00:00:00+00:00","revoked":false},
+        "dddddddddddd":{"id":"dddddddddddd","name":"odd","hash":"00","scopes":["superadmin"],"revoked":false},
+        "eeeeeeeeeeee":{"id":"eeeeeeeeeeee","name":"boss","hash":"00","scopes":["*"],"last_used":null,"revoked":false}}}"#;
+    let own = installation.home().tokens();
+    std::fs::create_dir_all(installation.home().dashboard()).unwrap();
+    std::fs::write(&own, text).unwrap();
+    tests::certificate::set_mode(&own, 0o600);
+    let listed = installation.loki(&["migrate", "tokens"]).output();
+    for expected in [
+        "ci",
+        "none: it is revoked",
+        "none: it has expired",
+        "unknown scope",
+        "--issue",
+    ] {
+        assert!(listed.contains(expected), "{expected}: {listed}");
+    }
+    assert_eq!(
+        std::fs::read_to_string(&own).unwrap(),
+        text,
+        "a look changes nothing"
+    );
+    let issued = installation
+        .loki(&["migrate", "tokens", "--issue"])
+        .output();
+    assert_eq!(issued.matches("Token: loki_").count(), 2, "{issued}");
+    let names: Vec<Value> = installation
+        .loki(&["enterprise", "token", "list", "--json"])
+        .json()["tokens"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|token| serde_json::json!([token["name"], token["scopes"]]))
+        .collect();
+    let expected = serde_json::json!([["ci", ["read", "write"]], ["boss", ["*"]]]);
+    assert_eq!(Value::from(names), expected);
+    let aside = own.with_file_name("tokens.loki-mode.json");
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), text, "kept aside");
+    let _no = installation.loki(&["migrate", "tokens"]).ended_with(1);
+}
+
+#[test]
+fn the_doctor_finds_what_should_be_done_about_tokens() {
+    let installation = Installation::new();
+    let _soon = Token::generate(&installation, "soon", &["--expires", "3"]);
+    let _far = Token::generate(&installation, "far", &["--scopes", "*"]);
+    let _fine = Token::generate(&installation, "fine", &["--expires", "60"]);
+    let told = installation.loki(&["doctor"]).text();
+    for expected in [
+        "tokens that end soon",
+        "soon (tok-",
+        "tokens with full access for ever",
+        "far (tok-",
+    ] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    assert!(!told.contains("fine (tok-"), "{told}");
+}

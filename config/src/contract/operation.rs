@@ -246,6 +246,10 @@ pub static OPERATIONS: &[Operation] = &[
             "authentication",
             "Tells a caller who it is and what it may do.",
         ),
+    Operation::question("auth.exchange", "/api/auth/exchange").on(
+        "token",
+        "Exchanges another issuer's token for a short-lived one (RFC 8693).",
+    ),
     Operation::question("auth.report_leak", "/api/auth/report-leak").on(
         "token",
         "Revokes the token in the body, whoever found it; tells nothing.",

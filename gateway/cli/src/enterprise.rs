@@ -61,7 +61,7 @@ fn status(context: &Context, arguments: &StatusArguments) -> Result<(), Failure>
     let settings = context.gateway_settings(context.sources())?.settings;
     let status = Status {
         auth_enabled: settings.opaque_tokens,
-        oidc_enabled: settings.oidc.is_some(),
+        oidc_enabled: !settings.issuers.is_empty(),
         tls_enabled: settings.tls.is_some(),
         audit_enabled: settings.audit_enabled,
         data_directory: settings.home.directory().display().to_string(),

@@ -110,6 +110,7 @@ impl From<ChangeError> for Failure {
             | ChangeError::NameTaken { .. }
             | ChangeError::NotRotatable { .. }
             | ChangeError::TooMany
+            | ChangeError::TooManyExchanged
             | ChangeError::NoRandomness(_) => Self::failed(error),
         }
     }

@@ -11,6 +11,8 @@ mod record;
 mod rotate;
 mod withdraw;
 
+pub(crate) use generate::{announcement, make};
+
 use clap::Subcommand;
 
 use crate::context::Context;

@@ -8,14 +8,16 @@ use crate::state::State;
 
 /// Answers how to authenticate.
 pub(super) fn authentication(state: &State) -> Result<Answer, Refusal> {
-    let oidc = state.settings.oidc.as_ref();
+    let issuers = &state.settings.issuers;
+    let first = issuers.first();
     Answer::json(
         200,
         &json!({
             "token_auth_enabled": state.settings.opaque_tokens,
-            "oidc_enabled": oidc.is_some(),
-            "oidc_issuer": oidc.map(|issuer| &issuer.url),
-            "oidc_client_id": oidc.map(|issuer| &issuer.client_id),
+            "oidc_enabled": first.is_some(),
+            "oidc_issuer": first.map(|issuer| &issuer.url),
+            "oidc_client_id": first.and_then(|issuer| issuer.client_id.as_ref()),
+            "oidc_issuers": issuers.iter().map(|issuer| &issuer.url).collect::<Vec<_>>(),
         }),
     )
 }
@@ -27,7 +29,7 @@ pub(super) fn status(state: &State) -> Result<Answer, Refusal> {
         200,
         &json!({
             "auth_enabled": settings.opaque_tokens,
-            "oidc_enabled": settings.oidc.is_some(),
+            "oidc_enabled": !settings.issuers.is_empty(),
             "audit_enabled": settings.audit_enabled,
             "enterprise_mode": settings.tokens_required,
         }),

@@ -209,7 +209,7 @@ pub(super) async fn withdraw_many(request: &mut Request<'_>) -> Result<Answer, R
 }
 
 /// Why a change could not be made.
-enum Undone {
+pub(super) enum Undone {
     Change(ChangeError),
     NotFound(String),
 }
@@ -226,12 +226,12 @@ impl From<store::StoreError> for Undone {
     }
 }
 
-async fn turn() -> Result<tokio::sync::SemaphorePermit<'static>, Refusal> {
+pub(super) async fn turn() -> Result<tokio::sync::SemaphorePermit<'static>, Refusal> {
     ONE_AT_A_TIME.acquire().await.map_err(|_| Refusal::Internal)
 }
 
 /// Makes a change on a thread that may wait for the disk and for the gateways to apply it.
-async fn change<T: Send + 'static>(
+pub(super) async fn change<T: Send + 'static>(
     state: &State,
     act: impl FnOnce(&Home) -> Result<(T, Vec<Awaited>), Undone> + Send + 'static,
 ) -> Result<T, Refusal> {
@@ -279,12 +279,13 @@ fn refusal(error: ChangeError) -> Refusal {
             detail: "several tokens have this name".to_owned(),
             candidates,
         },
-        ChangeError::NameTaken { .. } | ChangeError::NotRotatable { .. } | ChangeError::TooMany => {
-            Refusal::Conflict {
-                detail,
-                candidates: Vec::new(),
-            }
-        }
+        ChangeError::NameTaken { .. }
+        | ChangeError::NotRotatable { .. }
+        | ChangeError::TooMany
+        | ChangeError::TooManyExchanged => Refusal::Conflict {
+            detail,
+            candidates: Vec::new(),
+        },
         ChangeError::Store(_) | ChangeError::NoRandomness(_) => {
             tracing::error!(error = detail, "cannot change tokens");
             Refusal::Internal

@@ -186,6 +186,15 @@ pub(super) static FACTS: &[Facts] = &[
         fix: "",
     },
     Facts {
+        reason: "rate_exceeded",
+        status: 429,
+        action: "request.refused",
+        retry_after_seconds: None,
+        title: "too many requests",
+        detail: "you asked more often than your rate allows",
+        fix: "wait as long as Retry-After says; RateLimit tells what is left",
+    },
+    Facts {
         reason: "runtime_away",
         status: 503,
         action: "request.refused",

@@ -50,6 +50,12 @@ pub enum ChangeError {
         /// How it stands.
         why: String,
     },
+    /// One identity exchanges again and again.
+    #[error(
+        "this identity holds {} live tokens by exchange: use one, or wait until some end",
+        rotate::EXCHANGED_MAX
+    )]
+    TooManyExchanged,
     /// More withdrawals than are kept.
     #[error("cannot withdraw more: {WITHDRAWALS_MAX} withdrawals are kept already")]
     TooMany,

@@ -139,7 +139,8 @@ fn bounds(context: &Context, arguments: &Arguments) -> Result<Bounds, Failure> {
     })
 }
 
-fn make(
+/// Makes a token, durably recorded before and after.
+pub(crate) fn make(
     offline: &Offline,
     user: &str,
     wanted: Wanted,
@@ -166,7 +167,7 @@ fn make(
 }
 
 /// Returns the lines that operators and scripts know.
-pub(super) fn announcement(done: &str, record: &TokenRecord, token: &str) -> String {
+pub(crate) fn announcement(done: &str, record: &TokenRecord, token: &str) -> String {
     let mut text = format!(
         "Token {done} successfully!\nName: {}\nID: {}\nToken: {token}\nScopes: {}\n",
         record.name,

@@ -20,6 +20,9 @@ pub struct Rotation {
 /// Longest grace in hours: 30 days.
 const GRACE_HOURS_MAX: u32 = 720;
 
+/// Most live tokens that one identity holds by exchange.
+pub(super) const EXCHANGED_MAX: usize = 100;
+
 /// The grace when none is asked for, in hours.
 const GRACE_HOURS: u32 = 24;
 
@@ -93,7 +96,7 @@ impl Change {
     /// Makes a token for an identity that another issuer vouched for, until `expires_at`.
     ///
     /// # Errors
-    /// When the system gives no randomness.
+    /// When the identity holds too many already, or the system gives no randomness.
     pub fn exchange(
         &mut self,
         federated: Federated,
@@ -103,6 +106,13 @@ impl Change {
         now: DateTime<Utc>,
     ) -> Result<(FreshToken, TokenRecord), ChangeError> {
         self.forget_old_exchanges(now);
+        let live = self.stored.records.iter().filter(|record| {
+            record.federated.as_ref() == Some(&federated)
+                && record.standing(now) == Standing::Active
+        });
+        if live.count() >= EXCHANGED_MAX {
+            return Err(ChangeError::TooManyExchanged);
+        }
         let fresh = FreshToken::generate()?;
         let record = TokenRecord {
             id: self.unused_id()?,
