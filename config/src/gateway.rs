@@ -2,6 +2,8 @@
 
 pub mod oidc;
 pub mod rates;
+pub mod reload;
+pub mod streams;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -41,6 +43,8 @@ pub struct GatewaySettings {
     pub limits: Limits,
     /// How often one caller may ask.
     pub rates: rates::Rates,
+    /// Bounds on streams.
+    pub streams: streams::Streams,
     /// What is logged.
     pub log: Log,
 }
@@ -138,6 +142,7 @@ impl GatewaySettings {
             runtime: upstream(&mut reader, &home),
             limits: Limits::read(&mut reader),
             rates: rates::Rates::read(&mut reader),
+            streams: streams::Streams::read(&mut reader),
             log: log(&mut reader),
             home,
         };

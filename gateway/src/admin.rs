@@ -1,6 +1,7 @@
 //! Answers the operations that the gateway owns.
 
 mod audit;
+mod configuration;
 mod enterprise;
 mod exchange;
 mod health;
@@ -32,8 +33,10 @@ pub(crate) async fn answer(request: &mut Request<'_>) -> Result<Answer, Refusal>
         "health.live" => health::live(),
         "health.ready" => health::ready(state).await,
         "auth.whoami" => whoami::answer(request),
-        "auth.info" => enterprise::authentication(state),
-        "enterprise.status" => enterprise::status(state),
+        "auth.info" => enterprise::authentication(&request.record.snapshot.settings),
+        "enterprise.status" => enterprise::status(&request.record.snapshot.settings),
+        "config.status" => configuration::status(state),
+        "config.reload" => configuration::reload(state).await,
         "metrics.show" => Ok(metrics_text(state).await),
         "audit.query" => audit::query(state, query).await,
         "audit.summary" => audit::summary(state, query).await,
@@ -59,7 +62,7 @@ async fn of_tokens(name: &str, request: &mut Request<'_>) -> Option<Result<Answe
 
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 19] = [
+const ANSWERED: [&str; 21] = [
     "landing.show",
     "health.show",
     "health.live",
@@ -69,6 +72,8 @@ const ANSWERED: [&str; 19] = [
     "auth.report_leak",
     "auth.whoami",
     "enterprise.status",
+    "config.status",
+    "config.reload",
     "metrics.show",
     "audit.query",
     "audit.summary",

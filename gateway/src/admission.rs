@@ -20,6 +20,7 @@ use crate::limits;
 use crate::rates::Standing;
 use crate::refusal::Refusal;
 use crate::route::Route;
+use crate::snapshot::Snapshot;
 use crate::state::State;
 
 /// Proof that a request was admitted: for this operation, by this caller, with this scope.
@@ -29,6 +30,7 @@ pub(crate) struct Admitted {
     credential: Arc<Credential>,
     scope: Option<Scope>,
     standing: Standing,
+    client: IpAddr,
 }
 
 impl Admitted {
@@ -78,6 +80,7 @@ pub(crate) async fn admit(
     header: &RequestHeader,
     client: IpAddr,
     state: &State,
+    snapshot: &Snapshot,
     now: DateTime<Utc>,
 ) -> Result<Admitted, Turned> {
     let turned = |refusal, operation, credential| Turned {
@@ -85,7 +88,7 @@ pub(crate) async fn admit(
         operation,
         credential,
     };
-    let settings = &state.settings;
+    let settings = &snapshot.settings;
 
     limits::check(header, &settings.limits).map_err(|refusal| turned(refusal, None, None))?;
     let path = header.uri.path();
@@ -98,14 +101,14 @@ pub(crate) async fn admit(
         header,
         &settings.listen,
         settings.tokens_required,
-        state.scheme(),
+        snapshot.scheme(),
     )
     .map_err(|refusal| turned(refusal, known, None))?;
 
     let credential = match known {
         Some(operation) if operation.access == Access::Public => nobody(),
         Some(_) | None if !settings.tokens_required => local(),
-        Some(_) | None => authenticate(header, client, state, now)
+        Some(_) | None => authenticate(header, client, state, snapshot, now)
             .await
             .map_err(|refusal| turned(refusal, known, None))?,
     };
@@ -129,7 +132,36 @@ pub(crate) async fn admit(
         credential,
         scope,
         standing,
+        client,
     })
+}
+
+/// Returns whether whoever was admitted still would be: with this credential, as this principal,
+/// for this operation and these projects. Counts nothing, and waits for nothing.
+pub(crate) async fn still_admits(
+    header: &RequestHeader,
+    admitted: &Admitted,
+    snapshot: &Snapshot,
+    now: DateTime<Utc>,
+) -> bool {
+    if admitted.operation.access == Access::Public {
+        return true;
+    }
+    let credential = if snapshot.settings.tokens_required {
+        let schemes = snapshot.schemes();
+        let found = authn::authenticate(header, &schemes, admitted.client, now, false).await;
+        let Ok(credential) = found else {
+            return false;
+        };
+        credential
+    } else {
+        local()
+    };
+    let (caller, before) = (&credential.caller, admitted.caller());
+    let judgement = authz::judge(admitted.operation, caller.scopes);
+    caller.principal == before.principal
+        && caller.projects == before.projects
+        && matches!(judgement, Judgement::Allowed(_))
 }
 
 /// Finds out who is calling. A good credential always passes; one that is not good counts against
@@ -138,11 +170,12 @@ async fn authenticate(
     header: &RequestHeader,
     client: IpAddr,
     state: &State,
+    snapshot: &Snapshot,
     now: DateTime<Utc>,
 ) -> Result<Arc<Credential>, Refusal> {
     let blocked = state.throttle.blocked_seconds(client, now);
     let patient = blocked.is_none();
-    let found = authn::authenticate(header, &state.schemes(), client, now, patient).await;
+    let found = authn::authenticate(header, &snapshot.schemes(), client, now, patient).await;
     if !matches!(found, Err(Refusal::BadCredential(_))) {
         return found;
     }

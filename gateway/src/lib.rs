@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod random;
 pub mod refusal;
 pub mod serve;
+pub mod settings_source;
 pub mod tokens;
 
 mod admin;
@@ -38,8 +39,10 @@ mod request;
 mod route;
 mod runtime_client;
 mod settings_change;
+mod snapshot;
 mod state;
 mod statement;
+mod stream;
 mod suppression;
 mod throttle;
 mod upstream;

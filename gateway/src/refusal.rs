@@ -126,6 +126,8 @@ pub enum Refusal {
     RuntimeBroken,
     /// The runtime does not answer in time.
     RuntimeSlow,
+    /// The settings were read anew and cannot be taken into use, for these reasons.
+    SettingsRejected(String),
     /// Path and query are longer than allowed.
     TargetTooLong,
     /// The credential is good, but grants too little.
@@ -138,6 +140,8 @@ pub enum Refusal {
         /// How long this goes on, in seconds.
         seconds: u32,
     },
+    /// The principal has too many streams open.
+    TooManyStreams,
     /// More than one credential.
     TwoCredentials,
     /// No operation has this path.
@@ -174,9 +178,11 @@ impl Refusal {
             Self::RuntimeAway => "runtime_away",
             Self::RuntimeBroken => "runtime_broken",
             Self::RuntimeSlow => "runtime_slow",
+            Self::SettingsRejected(_) => "settings_rejected",
             Self::TargetTooLong => "target_too_long",
             Self::TooLittleScope { .. } => "too_little_scope",
             Self::TooManyFailures { .. } => "too_many_failures",
+            Self::TooManyStreams => "too_many_streams",
             Self::TwoCredentials => "two_credentials",
             Self::UnknownPath => "unknown_path",
             Self::Wider(_) => "wider",
@@ -213,7 +219,11 @@ impl Refusal {
         if let Self::BadCredential(fault) = self {
             return Some(fault.name());
         }
-        if let Self::BadParameter(text) | Self::BadBody(text) | Self::NotFound(text) = self {
+        if let Self::BadParameter(text)
+        | Self::BadBody(text)
+        | Self::NotFound(text)
+        | Self::SettingsRejected(text) = self
+        {
             return Some(text);
         }
         if let Self::Conflict { detail, .. } = self {
@@ -265,7 +275,11 @@ impl Refusal {
 
     /// Says what could not be done and why: the table's words, or this request's own.
     fn detail(&self) -> Cow<'static, str> {
-        if let Self::BadParameter(text) | Self::BadBody(text) | Self::NotFound(text) = self {
+        if let Self::BadParameter(text)
+        | Self::BadBody(text)
+        | Self::NotFound(text)
+        | Self::SettingsRejected(text) = self
+        {
             return Cow::Owned(text.clone());
         }
         if let Self::Conflict { detail, .. } = self {
@@ -378,11 +392,13 @@ mod tests {
             Refusal::RuntimeAway,
             Refusal::RuntimeBroken,
             Refusal::RuntimeSlow,
+            Refusal::SettingsRejected(String::new()),
             Refusal::TargetTooLong,
             Refusal::TooLittleScope {
                 needed: Scope::Read,
             },
             Refusal::TooManyFailures { seconds: 1 },
+            Refusal::TooManyStreams,
             Refusal::TwoCredentials,
             Refusal::UnknownPath,
             Refusal::Wider(Wider::Life),

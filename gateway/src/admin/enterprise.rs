@@ -1,19 +1,19 @@
 //! Tells whoever asks how to authenticate and which features are on; nothing here is a secret.
 
+use config::gateway::GatewaySettings;
 use serde_json::json;
 
 use crate::answer::Answer;
 use crate::refusal::Refusal;
-use crate::state::State;
 
 /// Answers how to authenticate.
-pub(super) fn authentication(state: &State) -> Result<Answer, Refusal> {
-    let issuers = &state.settings.issuers;
+pub(super) fn authentication(settings: &GatewaySettings) -> Result<Answer, Refusal> {
+    let issuers = &settings.issuers;
     let first = issuers.first();
     Answer::json(
         200,
         &json!({
-            "token_auth_enabled": state.settings.opaque_tokens,
+            "token_auth_enabled": settings.opaque_tokens,
             "oidc_enabled": first.is_some(),
             "oidc_issuer": first.map(|issuer| &issuer.url),
             "oidc_client_id": first.and_then(|issuer| issuer.client_id.as_ref()),
@@ -23,8 +23,7 @@ pub(super) fn authentication(state: &State) -> Result<Answer, Refusal> {
 }
 
 /// Answers which features are on.
-pub(super) fn status(state: &State) -> Result<Answer, Refusal> {
-    let settings = &state.settings;
+pub(super) fn status(settings: &GatewaySettings) -> Result<Answer, Refusal> {
     Answer::json(
         200,
         &json!({

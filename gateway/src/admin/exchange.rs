@@ -52,10 +52,11 @@ pub(super) async fn exchange(request: &mut Request<'_>) -> Result<Answer, Refusa
     let now = clock::now();
     let subject = judge(request, &asked.token, now).await?;
     request.record.credential = Some(Arc::clone(&subject));
-    let (state, operation) = (request.state, request.admitted.operation());
-    state
+    let rates = &request.record.snapshot.settings.rates;
+    request
+        .state
         .rates
-        .take(operation, &subject, &state.settings.rates, now)
+        .take(request.admitted.operation(), &subject, rates, now)
         .map_err(Refusal::RateExceeded)?;
     let Kind::Jwt(issued) = &subject.kind else {
         return Err(Refusal::Internal);
@@ -176,10 +177,13 @@ async fn judge(
 ) -> Result<Arc<Credential>, Refusal> {
     let (state, client) = (request.state, request.record.client);
     let blocked = state.throttle.blocked_seconds(client, now);
-    let issuers = state.issuers();
-    let judged = issuers.credential(token, now, blocked.is_none()).await;
+    let snapshot = &request.record.snapshot;
+    let judged = snapshot
+        .issuers
+        .credential(token, now, blocked.is_none())
+        .await;
     let fault = match oidc::answer(judged) {
-        crate::authn::Answer::Authenticated(found) if found.holds(&state.tokens.load(), now) => {
+        crate::authn::Answer::Authenticated(found) if found.holds(&snapshot.tokens.load(), now) => {
             return Ok(found);
         }
         crate::authn::Answer::Authenticated(_) => CredentialFault::Jwt("jwt_withdrawn"),

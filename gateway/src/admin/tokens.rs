@@ -21,6 +21,7 @@ use crate::clock;
 use crate::credential::Credential;
 use crate::idempotency::Key;
 use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::tokens::acknowledge::{self, Awaited};
 use crate::tokens::bounds::Bounds;
@@ -47,7 +48,7 @@ pub(super) async fn generate(request: &mut Request<'_>) -> Result<Answer, Refusa
         "token.generate",
         &body,
     )?;
-    let own = own_bounds(request.state, &maker);
+    let own = own_bounds(&request.record.snapshot, &maker);
     let wanted = body::json::<Generate>(&body)?.wanted(&maker, &own, now)?;
     let _turn = turn().await?;
     if let Some(key) = &key
@@ -235,7 +236,7 @@ pub(super) async fn change<T: Send + 'static>(
     state: &State,
     act: impl FnOnce(&Home) -> Result<(T, Vec<Awaited>), Undone> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let home = state.home().clone();
+    let home = state.home.clone();
     let work = move || {
         let (made, awaited) = act(&home)?;
         for awaited in awaited {
@@ -260,7 +261,7 @@ async fn read<T: Send + 'static>(
     state: &State,
     work: impl FnOnce(&Home) -> Result<T, store::StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let home = state.home().clone();
+    let home = state.home.clone();
     match tokio::task::spawn_blocking(move || work(&home)).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(refusal(error.into())),
@@ -325,8 +326,8 @@ fn touchable(
 }
 
 /// What the maker's own token is bound to; other credentials are bound to projects alone.
-fn own_bounds(state: &State, maker: &Credential) -> Bounds {
-    let index = state.tokens.load();
+fn own_bounds(snapshot: &Snapshot, maker: &Credential) -> Bounds {
+    let index = snapshot.tokens.load();
     let own = maker.token_id().and_then(|id| index.record(id));
     own.map_or_else(
         || Bounds {

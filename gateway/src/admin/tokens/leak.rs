@@ -35,7 +35,7 @@ pub(in crate::admin) async fn report(request: &mut Request<'_>) -> Result<Answer
     }
     let body = request.body().await?;
     let report: Report = body::json(&body)?;
-    let index = request.state.tokens.load_full();
+    let index = request.record.snapshot.tokens.load_full();
     let found = RawToken::parse(report.token.trim())
         .ok()
         .and_then(|token| index.find(&token, now).ok().map(|record| record.id.clone()));

@@ -21,7 +21,7 @@ use crate::credential::Credential;
 /// The issuers of one settings snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Issuers {
-    list: Vec<Arc<LiveIssuer>>,
+    list: Vec<Arc<Followed>>,
     by_url: HashMap<String, usize>,
     algorithms: Vec<Algorithm>,
     verified: Verified,
@@ -40,15 +40,12 @@ impl Issuers {
         let mut issuers = Self::default();
         for issuer in settings {
             let known = before.and_then(|before| {
-                before
-                    .list
-                    .iter()
-                    .find(|live| live.settings() == issuer)
-                    .map(Arc::clone)
+                let mut list = before.list.iter();
+                list.find(|followed| followed.live.settings() == issuer)
             });
-            let live = match known {
-                Some(live) => live,
-                None => Arc::new(LiveIssuer::new(issuer.clone(), home)?),
+            let followed = match known {
+                Some(followed) => Arc::clone(followed),
+                None => Arc::new(Followed::begin(issuer, home)?),
             };
             let new = issuer
                 .algorithms
@@ -58,24 +55,14 @@ impl Issuers {
             issuers
                 .by_url
                 .insert(issuer.url.clone(), issuers.list.len());
-            issuers.list.push(live);
+            issuers.list.push(followed);
         }
         Ok(issuers)
-    }
-
-    /// Begins looking at the keys of all in the background.
-    pub(crate) fn watch(&self) -> Vec<AbortHandle> {
-        self.list.iter().map(LiveIssuer::watch).collect()
     }
 
     /// Returns whether there are none.
     pub(crate) const fn is_empty(&self) -> bool {
         self.list.is_empty()
-    }
-
-    /// Returns them, in the order of the settings.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &LiveIssuer> {
-        self.list.iter().map(|live| &**live)
     }
 
     /// Returns the credential that a token is. `patient` callers may wait a second for new keys.
@@ -91,7 +78,7 @@ impl Issuers {
         let digest = Verified::digest(token);
         let second = now.timestamp();
         if let Some(known) = self.verified.find(&digest, second)
-            && self.list[known.issuer].stamp(now) == Some(known.stamp)
+            && self.list[known.issuer].live.stamp(now) == Some(known.stamp)
         {
             return Ok(known.credential);
         }
@@ -101,7 +88,7 @@ impl Issuers {
             .by_url
             .get(&claimed)
             .ok_or(Rejected::Fault(Fault::Issuer))?;
-        let live = &self.list[position];
+        let live = &self.list[position].live;
         let judged = live.judge_patiently(token, now, patient).await?;
         let remembered = Remembered {
             credential: Arc::clone(&judged.credential),
@@ -111,5 +98,28 @@ impl Issuers {
         };
         self.verified.remember(digest, remembered, second);
         Ok(judged.credential)
+    }
+}
+
+/// An issuer whose keys are looked at until the last snapshot that holds it is gone.
+#[derive(Debug)]
+struct Followed {
+    live: Arc<LiveIssuer>,
+    looking: AbortHandle,
+}
+
+impl Followed {
+    fn begin(settings: &Issuer, home: &Home) -> Result<Self, FetchError> {
+        let live = Arc::new(LiveIssuer::new(settings.clone(), home)?);
+        Ok(Self {
+            looking: live.watch(),
+            live,
+        })
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.looking.abort();
     }
 }

@@ -138,14 +138,6 @@ impl LiveIssuer {
             .map(|fresh| fresh.stamp)
     }
 
-    /// Returns when the keys were last seen.
-    pub(crate) fn seen_at(&self) -> Option<DateTime<Utc>> {
-        self.snapshot
-            .load()
-            .as_ref()
-            .map(|snapshot| snapshot.seen_at)
-    }
-
     fn is_fresh(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> bool {
         let age = (now - snapshot.seen_at).to_std().unwrap_or_default();
         age <= self.settings.stale_keys_max
