@@ -284,3 +284,36 @@ fn the_documented_issuers_start_as_documented_and_their_traps_do_not() {
         );
     }
 }
+
+#[test]
+fn narrowed_rules_bite_when_the_settings_are_read_anew() {
+    let issuer = Issuer::start();
+    let deployment = github(&issuer);
+    let token = job(&issuer, &json!({}));
+    assert_eq!(get(&deployment, "/metrics", &token).status, 200);
+    let reload = |rules: &str| {
+        let settings = table("github", "github-actions", &issuer, rules);
+        deployment.write_settings("gateway.toml", &settings);
+        tests::process::signal(deployment.gateway_id(), rustix::process::Signal::HUP);
+    };
+    let status = |expected: u16| {
+        poll::until("the rules are in use", || {
+            (get(&deployment, "/metrics", &token).status == expected).then_some(())
+        });
+    };
+    // What was found good before is judged anew, and without asking the issuer again.
+    let asked = issuer.keys_asked();
+    reload(&tests::job::GITHUB.replace("refs/heads/", "refs/heads/release/"));
+    status(401);
+    reload(tests::job::GITHUB);
+    status(200);
+    assert!(issuer.keys_asked() <= asked + 2, "{}", issuer.keys_asked());
+    // Rules that would not start do not replace those in use.
+    reload(&tests::job::GITHUB.replace("when.repository_id = \"123\"", ""));
+    deployment
+        .audit()
+        .until("the refusal to reload is recorded", |record| {
+            record["action"] == "config.reload" && record["outcome"] == "failed"
+        });
+    assert_eq!(get(&deployment, "/metrics", &token).status, 200);
+}

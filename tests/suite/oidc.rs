@@ -252,3 +252,29 @@ fn an_issuer_that_is_away_harms_nobody_who_is_known() {
     let forged = Issuer::start().token_of(&issuer.claims("eve"), &json!({}));
     assert_eq!(status(&deployment, "/metrics", &forged), 401);
 }
+
+#[test]
+fn keys_that_were_not_seen_for_too_long_are_503() {
+    let issuer = Issuer::start();
+    let deployment = builder(&issuer)
+        .with_gateway_settings("stale_keys_max = \"2s\"\n")
+        .start();
+    wait_for_keys(&deployment, &issuer);
+    issuer.set_away(true);
+    let token = issuer.token("alice");
+    let answer = poll::until("the keys are stale", || {
+        let answer = deployment.client().with_token(&token).get("/metrics");
+        assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
+        (answer.status == 503).then_some(answer)
+    });
+    assert!(
+        answer.text().contains("issuer_unavailable"),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.field("retry-after").is_some(), "{}", answer.text());
+    issuer.set_away(false);
+    poll::until("the keys are seen again", || {
+        (status(&deployment, "/metrics", &token) == 200).then_some(())
+    });
+}
