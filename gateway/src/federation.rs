@@ -111,9 +111,8 @@ pub fn replay(token: &str, issuers: &[Issuer], home: &Home, now: DateTime<Utc>) 
         return replay.failed("algorithm", fault);
     }
     replay.passed("algorithm", "allowed");
-    let opened = match replay.signature(sealed, issuer, home, now) {
-        Some(opened) => opened,
-        None => return replay,
+    let Some(opened) = replay.signature(sealed, issuer, home, now) else {
+        return replay;
     };
     replay.claims(&opened, issuer, now);
     replay

@@ -310,7 +310,7 @@ fn narrowed_rules_bite_when_the_settings_are_read_anew() {
     assert!(issuer.keys_asked() <= asked + 2, "{}", issuer.keys_asked());
     // Rules that would not start do not replace those in use.
     reload(&tests::job::GITHUB.replace("when.repository_id = \"123\"", ""));
-    deployment
+    let _told = deployment
         .audit()
         .until("the refusal to reload is recorded", |record| {
             record["action"] == "config.reload" && record["outcome"] == "failed"

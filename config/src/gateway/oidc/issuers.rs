@@ -17,7 +17,7 @@ use crate::load::document::Written;
 use crate::load::{Key, Reader};
 
 /// Most issuers.
-pub const ISSUERS_MAX: usize = 64;
+const ISSUERS_MAX: usize = 64;
 
 /// Most rules of an issuer.
 const RULES_MAX: usize = 256;

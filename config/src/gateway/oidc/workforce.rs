@@ -3,7 +3,6 @@
 //! Invariant: an issuer whose callers choose the audience themselves, or where anybody can have an
 //! account, is no workforce.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Grant, Issuer, LEEWAY_MAX, STALE_KEYS_MAX, TokenKind};

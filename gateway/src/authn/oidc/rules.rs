@@ -99,7 +99,9 @@ pub(crate) fn holds(test: &Test, claims: &Map<String, Value>) -> bool {
     };
     let entries = match value {
         Value::Array(list) => list.as_slice(),
-        single => std::slice::from_ref(single),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            std::slice::from_ref(value)
+        }
     };
     let comparable = !entries.is_empty()
         && entries.len() <= ENTRIES_MAX
