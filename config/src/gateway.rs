@@ -1,6 +1,7 @@
 //! The gateway's settings: read, checked, and defaulted.
 
 pub mod oidc;
+pub mod rates;
 pub mod reload;
 pub mod streams;
 
@@ -32,14 +33,16 @@ pub struct GatewaySettings {
     pub tokens_required: bool,
     /// Whether opaque tokens are accepted.
     pub opaque_tokens: bool,
-    /// The issuer whose tokens are accepted too.
-    pub oidc: Option<oidc::Issuer>,
+    /// The issuers whose tokens are accepted too; the one of the variables first.
+    pub issuers: Vec<oidc::Issuer>,
     /// Whether the audit trail is written.
     pub audit_enabled: bool,
     /// The way to the runtime.
     pub runtime: Upstream,
     /// Bounds on everything that a peer can make grow.
     pub limits: Limits,
+    /// How often one caller may ask.
+    pub rates: rates::Rates,
     /// Bounds on streams.
     pub streams: streams::Streams,
     /// What is logged.
@@ -127,8 +130,8 @@ impl GatewaySettings {
             &Key::new("auth.tokens").variables(&["LOKI_ENTERPRISE_AUTH"]),
             false,
         );
-        let oidc = oidc::read(&mut reader);
-        let tokens_required = opaque_tokens || oidc.is_some();
+        let issuers = oidc::read(&mut reader);
+        let tokens_required = opaque_tokens || !issuers.is_empty();
         let tls = tls(&mut reader);
         let listen = listen(&mut reader, tokens_required, tls.is_some());
         let settings = Self {
@@ -136,10 +139,11 @@ impl GatewaySettings {
             tls,
             tokens_required,
             opaque_tokens,
-            oidc,
+            issuers,
             audit_enabled: audit_enabled(&mut reader),
             runtime: upstream(&mut reader, &home),
             limits: Limits::read(&mut reader),
+            rates: rates::Rates::read(&mut reader),
             streams: streams::Streams::read(&mut reader),
             log: log(&mut reader),
             home,

@@ -31,6 +31,12 @@ impl Home {
         self.dashboard().join("tokens.json")
     }
 
+    /// Returns when tokens were last used.
+    #[must_use]
+    pub fn token_usage(&self) -> PathBuf {
+        self.dashboard().join("tokens.usage.json")
+    }
+
     /// Returns the journal of revocations.
     #[must_use]
     pub fn revocations(&self) -> PathBuf {

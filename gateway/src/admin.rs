@@ -3,35 +3,38 @@
 mod audit;
 mod configuration;
 mod enterprise;
+mod exchange;
 mod health;
+mod request;
+mod tokens;
+mod whoami;
 
-use pingora::proxy::Session;
+pub(crate) use request::Request;
 
-use crate::admission::Admitted;
 use crate::answer::Answer;
 use crate::metrics;
 use crate::refusal::Refusal;
-use crate::snapshot::Snapshot;
 use crate::state::State;
 
 /// Returns the answer of an admitted operation of the gateway's own.
 ///
 /// # Errors
 /// The refusal to answer instead.
-pub(crate) async fn answer(
-    admitted: &Admitted,
-    session: &Session,
-    state: &State,
-    snapshot: &Snapshot,
-) -> Result<Answer, Refusal> {
-    let query = session.req_header().uri.query();
-    match admitted.operation().name {
+pub(crate) async fn answer(request: &mut Request<'_>) -> Result<Answer, Refusal> {
+    let state = request.state;
+    let name = request.admitted.operation().name;
+    if let Some(answer) = of_tokens(name, request).await {
+        return answer;
+    }
+    let query = request.query();
+    match name {
         "landing.show" => Ok(landing()),
         "health.show" => health::both(state).await,
         "health.live" => health::live(),
         "health.ready" => health::ready(state).await,
-        "auth.info" => enterprise::authentication(&snapshot.settings),
-        "enterprise.status" => enterprise::status(&snapshot.settings),
+        "auth.whoami" => whoami::answer(request),
+        "auth.info" => enterprise::authentication(&request.record.snapshot.settings),
+        "enterprise.status" => enterprise::status(&request.record.snapshot.settings),
         "config.status" => configuration::status(state),
         "config.reload" => configuration::reload(state).await,
         "metrics.show" => Ok(metrics_text(state).await),
@@ -42,14 +45,32 @@ pub(crate) async fn answer(
     }
 }
 
+/// Returns the answer of an operation on tokens; none if it is another one.
+async fn of_tokens(name: &str, request: &mut Request<'_>) -> Option<Result<Answer, Refusal>> {
+    Some(match name {
+        "token.generate" => tokens::generate(request).await,
+        "token.list" => tokens::list(request).await,
+        "token.show" => tokens::show(request).await,
+        "token.rotate" => tokens::rotate(request).await,
+        "token.revoke" => tokens::withdraw(request).await,
+        "token.revoke_many" => tokens::withdraw_many(request).await,
+        "auth.exchange" => exchange::exchange(request).await,
+        "auth.report_leak" => tokens::report_leak(request).await,
+        _ => return None,
+    })
+}
+
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 12] = [
+const ANSWERED: [&str; 21] = [
     "landing.show",
     "health.show",
     "health.live",
     "health.ready",
     "auth.info",
+    "auth.exchange",
+    "auth.report_leak",
+    "auth.whoami",
     "enterprise.status",
     "config.status",
     "config.reload",
@@ -57,6 +78,12 @@ const ANSWERED: [&str; 12] = [
     "audit.query",
     "audit.summary",
     "audit.verify",
+    "token.generate",
+    "token.list",
+    "token.revoke",
+    "token.revoke_many",
+    "token.rotate",
+    "token.show",
 ];
 
 fn landing() -> Answer {

@@ -149,6 +149,10 @@ pub(crate) fn protect(
     strict_transport: bool,
 ) -> pingora::Result<()> {
     header.insert_header(REQUEST_ID, record.id.as_str())?;
+    if let Some((policy, limit)) = record.rate_fields() {
+        header.insert_header("ratelimit-policy", policy)?;
+        header.insert_header("ratelimit", limit)?;
+    }
     header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
     header.insert_header(
         "content-security-policy",

@@ -15,7 +15,7 @@ pub mod follow;
 mod forward;
 mod line;
 mod notice;
-mod parameter;
+pub(crate) mod parameter;
 pub mod query;
 mod queue;
 pub mod record;

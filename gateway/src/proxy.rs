@@ -81,7 +81,13 @@ impl Proxy {
         record: &mut RequestRecord,
         admitted: &Admitted,
     ) -> pingora::Result<()> {
-        match admin::answer(admitted, session, &self.state, &record.snapshot).await {
+        let mut request = admin::Request {
+            admitted,
+            session,
+            record,
+            state: &self.state,
+        };
+        match admin::answer(&mut request).await {
             Ok(answer) => {
                 record.status = answer.status;
                 if record.mutates() && record.outcome().await.is_err() {
@@ -150,7 +156,7 @@ impl ProxyHttp for Proxy {
             Ok(admitted) => admitted,
             Err(turned) => {
                 record.operation = turned.operation;
-                record.caller = turned.caller;
+                record.credential = turned.credential;
                 self.refuse(session, record, turned.refusal).await?;
                 return Ok(true);
             }

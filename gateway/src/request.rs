@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use config::contract::audit::{HEADER, Note};
-use config::contract::caller::{AuthMethod, Caller};
+use config::contract::caller::AuthMethod;
 use config::contract::id::{RequestId, TokenId};
 use config::contract::operation::{Operation, Recorded};
 use http::HeaderMap;
@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use crate::admission::Admitted;
 use crate::audit::Unavailable;
 use crate::audit::record::{ANONYMOUS, Draft, Outcome, Phase};
+use crate::credential::Credential;
 use crate::random::{self, NoRandomness};
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
@@ -36,7 +37,7 @@ pub(crate) struct RequestRecord {
     /// What was asked for, if it exists.
     pub(crate) operation: Option<&'static Operation>,
     /// Who asked, if the credential was good.
-    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) credential: Option<Arc<Credential>>,
     /// The proof of admission.
     pub(crate) admission: Option<Admitted>,
     /// The answer's status; 0 before there is one.
@@ -74,7 +75,7 @@ impl RequestRecord {
             id: RequestId::from_random(random::bytes()?),
             client,
             operation: None,
-            caller: None,
+            credential: None,
             admission: None,
             status: 0,
             body_bytes: 0,
@@ -93,7 +94,7 @@ impl RequestRecord {
     /// Takes the proof of admission.
     pub(crate) fn admitted(&mut self, admitted: &Admitted) {
         self.operation = Some(admitted.operation());
-        self.caller = Some(Arc::clone(admitted.caller()));
+        self.credential = Some(Arc::clone(admitted.credential()));
         self.admission = Some(admitted.clone());
     }
 
@@ -123,6 +124,20 @@ impl RequestRecord {
                 self.note = Note::default().with("note", "unreadable");
             }
         }
+    }
+
+    /// Returns what the caller is told of its rates.
+    pub(crate) fn rate_fields(&self) -> Option<(String, String)> {
+        match (&self.refusal, &self.admission) {
+            (Some(Refusal::RateExceeded(exceeded)), _) => exceeded.standing.fields(),
+            (_, Some(admitted)) => admitted.standing().fields(),
+            (_, None) => None,
+        }
+    }
+
+    /// Takes the gateway's own note about what was touched.
+    pub(crate) fn note(&mut self, note: Note) {
+        self.note = note;
     }
 
     /// Returns whether an admitted request changes something.
@@ -183,9 +198,9 @@ impl RequestRecord {
         if let Some(refusal) = &self.refusal {
             metrics.refused(refusal);
         }
-        // Whoever has no credential cannot fill the disk.
-        if self.caller.is_none()
-            && self.refusal.is_some()
+        // Whoever has no credential, or asks too often, cannot fill the disk.
+        let asked_too_often = matches!(self.refusal, Some(Refusal::RateExceeded(_)));
+        if (asked_too_often || self.is_unauthenticated() && self.refusal.is_some())
             && self.state.suppression.judge(self.client) == Verdict::Suppress
         {
             return None;
@@ -206,9 +221,13 @@ impl RequestRecord {
     }
 
     fn auth_method(&self) -> AuthMethod {
-        self.caller
+        self.credential
             .as_ref()
-            .map_or(AuthMethod::None, |caller| caller.auth_method)
+            .map_or(AuthMethod::None, |credential| credential.caller.auth_method)
+    }
+
+    fn is_unauthenticated(&self) -> bool {
+        self.auth_method() == AuthMethod::None
     }
 
     /// What a draft borrows and the record does not hold as such.
@@ -228,10 +247,9 @@ impl RequestRecord {
         let token_id = match &self.refusal {
             Some(Refusal::BadCredential(fault)) => fault.token_id().cloned(),
             Some(_) | None => self
-                .caller
+                .credential
                 .as_ref()
-                .filter(|caller| caller.auth_method == AuthMethod::Token)
-                .and_then(|caller| caller.principal.parse().ok()),
+                .and_then(|credential| credential.token_id().cloned()),
         };
         Facts { details, token_id }
     }
@@ -240,9 +258,9 @@ impl RequestRecord {
         let ended = phase == Phase::End;
         Draft {
             user: self
-                .caller
+                .credential
                 .as_ref()
-                .map_or(ANONYMOUS, |caller| &caller.user),
+                .map_or(ANONYMOUS, |credential| &credential.caller.user),
             resource: self.resource(),
             details: Some(&facts.details),
             ip: Some(self.client),
@@ -268,7 +286,8 @@ impl RequestRecord {
         }
     }
 
-    fn resource(&self) -> &str {
+    /// Returns what was acted on, as far as that is known.
+    pub(crate) fn resource(&self) -> &str {
         match (&self.note.resource, self.operation) {
             (Some(resource), _) => resource,
             (None, Some(operation)) => operation.resource_kind,

@@ -24,10 +24,12 @@ use crate::certificate::{self, CertificateError};
 use crate::clock;
 use crate::edge_record;
 use crate::endpoint::EndpointFile;
+use crate::idempotency::Answers;
 use crate::listener::{ListenError, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::random::{self, NoRandomness};
+use crate::rates::Rates;
 use crate::reload::{Reload, Reloads, Signals};
 use crate::runtime_client::RuntimeClient;
 use crate::settings_change;
@@ -194,6 +196,8 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
         suppression: Suppression::default(),
         streams: Streams::default(),
         throttle: Throttle::new(settings.limits.failed_credentials_max),
+        idempotency: Answers::default(),
+        rates: Rates::default(),
         stopping: watch::Sender::new(false),
         home: settings.home,
     });

@@ -1,4 +1,4 @@
-//! Settings, tokens, issuer and certificate as one state, replaced as a whole.
+//! Settings, tokens, issuers and certificate as one state, replaced as a whole.
 //!
 //! Invariant: a request sees one snapshot from start to end, and a connection's handshake one; a new
 //! state is built completely before anybody sees it.
@@ -7,15 +7,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use config::gateway::{GatewaySettings, Loaded, oidc};
-use config::home::Home;
+use config::gateway::{GatewaySettings, Loaded};
 use config::load::Effective;
 use rustls::server::{ProducesTickets, ServerConfig};
-use tokio::task::AbortHandle;
 
 use crate::authn::Schemes;
 use crate::authn::oidc::fetch::FetchError;
-use crate::authn::oidc::live::LiveIssuer;
+use crate::authn::oidc::issuers::Issuers;
 use crate::certificate::{self, CertificateError};
 use crate::tokens::index::Index;
 
@@ -32,8 +30,10 @@ pub(crate) struct Snapshot {
     pub(crate) effective: Vec<Effective>,
     /// The TLS configuration; without it, plain HTTP.
     pub(crate) tls: Option<Tls>,
-    tokens: Option<Arc<ArcSwap<Index>>>,
-    issuer: Option<Arc<FollowedIssuer>>,
+    /// The tokens, which are followed by themselves.
+    pub(crate) tokens: Arc<ArcSwap<Index>>,
+    /// The issuers whose tokens are accepted too.
+    pub(crate) issuers: Issuers,
 }
 
 /// What a handshake needs.
@@ -80,7 +80,7 @@ impl Materials {
 }
 
 impl Snapshot {
-    /// Builds a state. An issuer whose settings are as `before` stays in use with its keys.
+    /// Builds a state. Issuers whose settings are as `before` stay in use with their keys.
     ///
     /// # Errors
     /// When the certificate or the issuer cannot be used.
@@ -95,18 +95,14 @@ impl Snapshot {
             Some(files) => Some(Tls::load(files, materials, now)?),
             None => None,
         };
-        let issuer = match &settings.oidc {
-            Some(issuer) => Some(FollowedIssuer::like(issuer, &settings.home, before)?),
-            None => None,
-        };
+        let kept = before.map(|before| &before.issuers);
+        let issuers = Issuers::new(&settings.issuers, &settings.home, kept)?;
         Ok(Self {
             generation: before.map_or(1, |before| before.generation + 1),
             loaded_at: now,
-            tokens: settings
-                .opaque_tokens
-                .then(|| Arc::clone(&materials.tokens)),
+            tokens: Arc::clone(&materials.tokens),
             tls,
-            issuer,
+            issuers,
             settings,
             effective: loaded.effective,
         })
@@ -115,8 +111,9 @@ impl Snapshot {
     /// Returns what credentials are checked against.
     pub(crate) fn schemes(&self) -> Schemes<'_> {
         Schemes {
-            tokens: self.tokens.as_deref(),
-            issuer: self.issuer.as_deref().map(|issuer| &*issuer.live),
+            tokens: self.settings.opaque_tokens.then_some(&*self.tokens),
+            withdrawn: &self.tokens,
+            issuers: &self.issuers,
         }
     }
 
@@ -137,40 +134,5 @@ impl Tls {
             config: certificate::server_config(&certificate, Arc::clone(&materials.tickets))?,
             leaf_sha256: certificate.leaf_sha256,
         })
-    }
-}
-
-/// An issuer whose keys are looked at until the last snapshot that holds it is gone.
-#[derive(Debug)]
-struct FollowedIssuer {
-    settings: oidc::Issuer,
-    live: Arc<LiveIssuer>,
-    looking: AbortHandle,
-}
-
-impl FollowedIssuer {
-    fn like(
-        settings: &oidc::Issuer,
-        home: &Home,
-        before: Option<&Snapshot>,
-    ) -> Result<Arc<Self>, FetchError> {
-        let kept = before
-            .and_then(|before| before.issuer.as_ref())
-            .filter(|kept| kept.settings == *settings);
-        if let Some(kept) = kept {
-            return Ok(Arc::clone(kept));
-        }
-        let live = Arc::new(LiveIssuer::new(settings.clone(), home)?);
-        Ok(Arc::new(Self {
-            settings: settings.clone(),
-            looking: live.watch(),
-            live,
-        }))
-    }
-}
-
-impl Drop for FollowedIssuer {
-    fn drop(&mut self) {
-        self.looking.abort();
     }
 }

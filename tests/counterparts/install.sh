@@ -65,7 +65,12 @@ node_package() {
 
 install() {
     case $1 in
-        test | attack) ;;
+        test) install oidc-provider ;;
+        attack) ;;
+        oidc-provider)
+            system node nodejs
+            node_package oidc-provider 9.13.3
+            ;;
         *) fail "$1 is not a counterpart" ;;
     esac
 }

@@ -141,6 +141,16 @@ impl Operation {
         }
     }
 
+    /// A public operation with a body; what it changes, its handler records itself.
+    const fn question(name: &'static str, path: &'static str) -> Self {
+        Self {
+            method: Method::Post,
+            recorded: Recorded::Read,
+            body_bytes_max: 64 * 1024,
+            ..Self::probe(name, path)
+        }
+    }
+
     const fn by_gateway(self) -> Self {
         Self {
             owner: Owner::Gateway,
@@ -241,8 +251,62 @@ pub static OPERATIONS: &[Operation] = &[
     ),
     Operation::probe("auth.info", "/api/auth/info")
         .on("authentication", "Tells how to authenticate."),
+    Operation::read("auth.whoami", "/api/auth/whoami", Scope::Read)
+        .by_gateway()
+        .on(
+            "authentication",
+            "Tells a caller who it is and what it may do.",
+        ),
+    Operation::question("auth.exchange", "/api/auth/exchange").on(
+        "token",
+        "Exchanges another issuer's token for a short-lived one (RFC 8693).",
+    ),
+    Operation::question("auth.report_leak", "/api/auth/report-leak").on(
+        "token",
+        "Revokes the token in the body, whoever found it; tells nothing.",
+    ),
     Operation::probe("enterprise.status", "/api/enterprise/status")
         .on("enterprise", "Tells which enterprise features are on."),
+    Operation::change("token.generate", "/api/enterprise/tokens", Scope::All)
+        .by_gateway()
+        .on(
+            "token",
+            "Makes a token no wider than the caller's own; shown once.",
+        ),
+    Operation::read("token.list", "/api/enterprise/tokens", Scope::All)
+        .by_gateway()
+        .on("token", "Lists tokens, oldest first."),
+    Operation::change(
+        "token.revoke_many",
+        "/api/enterprise/tokens/revoke",
+        Scope::All,
+    )
+    .by_gateway()
+    .idempotent()
+    .recorded_as("token.revoke")
+    .on(
+        "token",
+        "Withdraws all credentials of an issuer, subject, role or time.",
+    ),
+    Operation::read("token.show", "/api/enterprise/tokens/{id}", Scope::All)
+        .by_gateway()
+        .on("token", "Tells everything that is kept of one token."),
+    Operation::removal("token.revoke", "/api/enterprise/tokens/{id}", Scope::All)
+        .by_gateway()
+        .on(
+            "token",
+            "Revokes a token; with permanent=true deletes its record.",
+        ),
+    Operation::change(
+        "token.rotate",
+        "/api/enterprise/tokens/{id}/rotate",
+        Scope::All,
+    )
+    .by_gateway()
+    .on(
+        "token",
+        "Makes a token in another's place, which goes on for a grace.",
+    ),
     Operation::read("config.status", "/api/config/status", Scope::Control)
         .by_gateway()
         .on(

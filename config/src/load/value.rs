@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::document::Written;
 use crate::address::Host;
 use crate::contract::session::AutonomyMode;
-use crate::gateway::oidc::TokenKind;
+use crate::gateway::oidc::{Preset, TokenKind};
 
 /// A type that a setting can have.
 pub trait Value: Sized {
@@ -182,7 +182,7 @@ macro_rules! parsed_value {
     )+};
 }
 
-parsed_value!(Host, AutonomyMode, LogLevel, LogFormat, TokenKind);
+parsed_value!(Host, AutonomyMode, LogLevel, LogFormat, Preset, TokenKind);
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

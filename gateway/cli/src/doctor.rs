@@ -5,6 +5,7 @@
 mod deployment;
 mod files;
 mod host;
+mod identity;
 
 use serde::Serialize;
 
@@ -88,6 +89,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
         Ok(offline) => {
             findings.extend(files::check(context, &offline.home));
             findings.extend(host::check(&offline.home));
+            findings.extend(identity::check(context, &offline.home));
             findings.extend(deployment::check(context, &offline.home));
         }
         Err(failure) => findings.push(Finding::failed(

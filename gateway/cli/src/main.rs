@@ -5,6 +5,7 @@
 
 mod agent_audit;
 mod audit;
+mod auth;
 mod client;
 mod clock;
 mod completions;
@@ -14,9 +15,11 @@ mod dashboard;
 mod doctor;
 mod enterprise;
 mod failure;
+mod federate;
 mod health;
 mod memory;
 mod metrics;
+mod migrate;
 mod output;
 mod pause;
 mod private_file;
@@ -66,10 +69,16 @@ enum Command {
     #[command(subcommand)]
     Audit(agent_audit::Command),
     #[command(subcommand)]
+    Auth(auth::Command),
+    #[command(subcommand)]
+    Federate(federate::Command),
+    #[command(subcommand)]
     Memory(memory::Command),
     #[command(subcommand)]
     Projects(projects::Command),
     Metrics(metrics::Arguments),
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     Health(health::Arguments),
     Doctor(doctor::Arguments),
     #[command(subcommand)]
@@ -98,8 +107,11 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Dashboard(command) => dashboard::run(&context, &command),
         Command::Enterprise(arguments) => enterprise::run(&context, arguments),
         Command::Audit(command) => agent_audit::run(&context, &command),
+        Command::Auth(command) => auth::run(&context, &command),
+        Command::Federate(command) => federate::run(&context, &command),
         Command::Memory(command) => memory::run(&context, command),
         Command::Projects(command) => projects::run(&context, command),
+        Command::Migrate(command) => migrate::run(&context, &command),
         Command::Metrics(arguments) => metrics::run(&context, &arguments),
         Command::Health(arguments) => health::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),
