@@ -4,13 +4,25 @@ mod audit;
 mod enterprise;
 mod health;
 
+use http::HeaderValue;
+use http::header::ACCEPT;
 use pingora::proxy::Session;
 
 use crate::admission::Admitted;
-use crate::answer::Answer;
-use crate::metrics;
+use crate::answer::{Answer, Pieces};
+use crate::clock;
+use crate::metrics::{self, Scrape, open_metrics};
 use crate::refusal::Refusal;
 use crate::state::State;
+
+/// What an operation of the gateway's own is answered with.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A whole answer.
+    Whole(Answer),
+    /// One that comes piece by piece.
+    Pieces(Pieces),
+}
 
 /// Returns the answer of an admitted operation of the gateway's own.
 ///
@@ -20,8 +32,22 @@ pub(crate) async fn answer(
     admitted: &Admitted,
     session: &Session,
     state: &State,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let query = session.req_header().uri.query();
+    if admitted.operation().name == "audit.export" {
+        return audit::export(state, query).await.map(Reply::Pieces);
+    }
+    whole(admitted, session, state, query)
+        .await
+        .map(Reply::Whole)
+}
+
+async fn whole(
+    admitted: &Admitted,
+    session: &Session,
+    state: &State,
+    query: Option<&str>,
+) -> Result<Answer, Refusal> {
     match admitted.operation().name {
         "landing.show" => Ok(landing()),
         "health.show" => health::both(state).await,
@@ -29,7 +55,7 @@ pub(crate) async fn answer(
         "health.ready" => health::ready(state).await,
         "auth.info" => enterprise::authentication(state),
         "enterprise.status" => enterprise::status(state),
-        "metrics.show" => Ok(metrics_text(state).await),
+        "metrics.show" => Ok(metrics_text(state, session.req_header().headers.get(ACCEPT)).await),
         "audit.query" => audit::query(state, query).await,
         "audit.summary" => audit::summary(state, query).await,
         "audit.verify" => audit::verify(state, query).await,
@@ -39,7 +65,7 @@ pub(crate) async fn answer(
 
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 10] = [
+const ANSWERED: [&str; 11] = [
     "landing.show",
     "health.show",
     "health.live",
@@ -49,6 +75,7 @@ const ANSWERED: [&str; 10] = [
     "metrics.show",
     "audit.query",
     "audit.summary",
+    "audit.export",
     "audit.verify",
 ];
 
@@ -63,7 +90,8 @@ fn landing() -> Answer {
     )
 }
 
-async fn metrics_text(state: &State) -> Answer {
+/// Shows the metrics in the format that the scraper prefers.
+async fn metrics_text(state: &State, accept: Option<&HeaderValue>) -> Answer {
     let figures = match state.runtime.figures(&state.statements).await {
         Ok(figures) => Some(figures),
         Err(error) => {
@@ -71,7 +99,22 @@ async fn metrics_text(state: &State) -> Answer {
             None
         }
     };
-    Answer::text(metrics::MEDIA_TYPE, state.metrics.render(figures.as_ref()))
+    let now = clock::now();
+    let opaque_tokens = state.settings.opaque_tokens;
+    let scrape = Scrape {
+        figures: figures.as_ref(),
+        tokens: opaque_tokens.then(|| state.tokens.load().counts(now)),
+        issuer_keys_age: state
+            .issuer
+            .as_ref()
+            .and_then(|issuer| issuer.keys_age(now)),
+    };
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    if accept.is_some_and(open_metrics::is_wanted) {
+        Answer::text(open_metrics::MEDIA_TYPE, state.metrics.render_open(&scrape))
+    } else {
+        Answer::text(metrics::MEDIA_TYPE, state.metrics.render(&scrape))
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use config::contract::caller::{AuthMethod, Caller};
@@ -124,7 +125,12 @@ async fn authenticate(
 ) -> Result<Arc<Caller>, Refusal> {
     let blocked = state.throttle.blocked_seconds(client, now);
     let patient = blocked.is_none();
+    let begun = Instant::now();
     let found = authn::authenticate(header, &state.schemes(), now, patient).await;
+    let method = found
+        .as_ref()
+        .map_or(AuthMethod::None, |caller| caller.auth_method);
+    state.metrics.authenticated(method, begun.elapsed());
     if !matches!(found, Err(Refusal::BadCredential(_))) {
         return found;
     }

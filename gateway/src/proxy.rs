@@ -14,9 +14,10 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 
-use crate::admin;
+use crate::admin::{self, Reply};
 use crate::admission::{self, Admitted};
 use crate::answer::{self, Answer, internal};
+use crate::audit::Kept;
 use crate::clock;
 use crate::limits;
 use crate::refusal::Refusal;
@@ -86,10 +87,14 @@ impl Proxy {
         admitted: &Admitted,
     ) -> pingora::Result<()> {
         match admin::answer(admitted, session, &self.state).await {
-            Ok(answer) => {
+            Ok(Reply::Whole(answer)) => {
                 record.status = answer.status;
                 record.answer_bytes = answer.body.len() as u64;
                 self.write(session, record, answer).await
+            }
+            Ok(Reply::Pieces(pieces)) => {
+                record.status = 200;
+                pieces.write(session, record, self.tls()).await
             }
             Err(refusal) => self.refuse(session, record, refusal).await,
         }
@@ -146,6 +151,11 @@ impl ProxyHttp for Proxy {
                 .await?;
             return Ok(true);
         }
+        if record.is_announced() && record.announce().await == Kept::Lost {
+            self.refuse(session, record, Refusal::AuditUnavailable)
+                .await?;
+            return Ok(true);
+        }
         match admitted.operation().owner {
             Owner::Gateway => {
                 self.answer(session, record, &admitted).await?;
@@ -161,7 +171,9 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         context: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
-        upstream::peer(admitted(record(context)?)?, &self.state.settings.runtime)
+        let record = record(context)?;
+        record.forwarding();
+        upstream::peer(admitted(record)?, &self.state.settings.runtime)
     }
 
     /// Bounds the body, and leaves out the empty last chunk that would be sent twice.
@@ -208,6 +220,7 @@ impl ProxyHttp for Proxy {
         }
         let record = record(context)?;
         record.status = response.status.as_u16();
+        record.answered();
         record.take_note(&response.headers);
         for name in upstream::internal_names(&response.headers) {
             response.remove_header(&name);

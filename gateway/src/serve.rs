@@ -20,6 +20,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
+use crate::audit::syslog::Forwarder;
 use crate::audit::{Audit, AuditError};
 use crate::authn::oidc::fetch::FetchError;
 use crate::authn::oidc::live::LiveIssuer;
@@ -174,9 +175,9 @@ async fn serve(
         .transpose()?;
     let listener = Listener::bind(settings.listen.address, tls, &settings.limits)?;
     let address = listener.address().map_err(Failure::System)?;
-    let audit = Audit::open(
+    let audit = Audit::start(
         &settings.home,
-        settings.audit_enabled,
+        &settings.audit,
         settings.limits.audit_queue_max,
     )?;
     settings_change::record(&settings.home, effective, &audit)
@@ -185,6 +186,7 @@ async fn serve(
             path: settings.home.dashboard().display().to_string(),
             source,
         })?;
+    let forwarder = forwarder(&settings, &audit)?;
     let watch = TokenWatch::start(&settings.home, report_tokens)?;
     let issuer = settings
         .oidc
@@ -198,7 +200,7 @@ async fn serve(
         tokens: watch.index(),
         issuer,
         audit: audit.clone(),
-        metrics: Metrics::new(audit.tally()),
+        metrics: metrics(&settings, &audit),
         statements,
         runtime: RuntimeClient::new(settings.runtime.socket.clone()),
         suppression: Suppression::default(),
@@ -233,7 +235,32 @@ async fn serve(
     if audit.close().await.is_err() {
         tracing::error!("the last audit records could not be written");
     }
+    if let Some(forwarder) = forwarder
+        && tokio::task::spawn_blocking(|| forwarder.end())
+            .await
+            .is_err()
+    {
+        tracing::error!("the syslog thread failed");
+    }
     Ok(())
+}
+
+/// Begins to send the audit trail to the syslog receiver, if one is set.
+fn forwarder(settings: &GatewaySettings, audit: &Audit) -> Result<Option<Forwarder>, AuditError> {
+    let receiver = settings.audit.syslog.as_ref();
+    receiver
+        .filter(|_| audit.is_enabled())
+        .map(|receiver| Forwarder::start(&settings.home, receiver, audit.tally()))
+        .transpose()
+}
+
+fn metrics(settings: &GatewaySettings, audit: &Audit) -> Metrics {
+    let metrics = Metrics::new(audit.tally());
+    if settings.audit.syslog.is_some() {
+        metrics.with_forwarding()
+    } else {
+        metrics
+    }
 }
 
 /// Begins to state callers, with the newest key and a name for this run.

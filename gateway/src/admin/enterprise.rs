@@ -28,7 +28,7 @@ pub(super) fn status(state: &State) -> Result<Answer, Refusal> {
         &json!({
             "auth_enabled": settings.opaque_tokens,
             "oidc_enabled": settings.oidc.is_some(),
-            "audit_enabled": settings.audit_enabled,
+            "audit_enabled": settings.audit.enabled,
             "enterprise_mode": settings.tokens_required,
         }),
     )

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use config::contract::caller::{AuthMethod, Caller};
 use config::contract::id::TokenId;
 use config::home::Home;
@@ -15,6 +15,10 @@ use super::format::RawToken;
 use super::journal::{Entry, Tail};
 use super::record::{Standing, TokenRecord};
 use super::store::{self, StoreError, Stored};
+use crate::metrics::TokenCounts;
+
+/// How long before its end a token counts as expiring.
+const EXPIRING_WITHIN: TimeDelta = TimeDelta::days(7);
 
 /// Why a well-formed token is not accepted. For the inside; a caller is told none of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +110,25 @@ impl Index {
     ) -> Result<Arc<Caller>, Rejected> {
         self.known(token, now)
             .map(|known| Arc::clone(&known.caller))
+    }
+
+    /// Counts the tokens by what becomes of them.
+    #[must_use]
+    pub fn counts(&self, now: DateTime<Utc>) -> TokenCounts {
+        let soon = now + EXPIRING_WITHIN;
+        let mut counts = TokenCounts::default();
+        for Known { record, .. } in &self.table.records {
+            match self.standing(record, now) {
+                Standing::Active => {
+                    counts.active += 1;
+                    let ends = self.standing(record, soon) == Standing::Expired;
+                    counts.expiring += u64::from(ends);
+                }
+                Standing::Expired => counts.expired += 1,
+                Standing::Revoked => counts.revoked += 1,
+            }
+        }
+        counts
     }
 
     fn known(&self, token: &RawToken<'_>, now: DateTime<Utc>) -> Result<&Known, Rejected> {
