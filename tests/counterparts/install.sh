@@ -65,7 +65,15 @@ node_package() {
 
 install() {
     case $1 in
-        test | attack) ;;
+        test)
+            install rsyslog
+            install prometheus
+            install prometheus-client
+            ;;
+        attack) ;;
+        rsyslog) system rsyslogd rsyslog rsyslog-gnutls ;;
+        prometheus) system promtool prometheus ;;
+        prometheus-client) python prometheus_client 0.22.1 ;;
         *) fail "$1 is not a counterpart" ;;
     esac
 }

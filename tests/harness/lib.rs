@@ -27,5 +27,6 @@ pub mod poll;
 pub mod process;
 pub mod programs;
 pub mod repository;
+pub mod rsyslog;
 pub mod statement;
 pub mod token;

@@ -8,6 +8,9 @@
 )]
 
 mod audit;
+mod audit_archive;
+mod audit_crash;
+mod audit_disk;
 mod audit_proof;
 mod bind;
 mod command_line;
@@ -23,6 +26,7 @@ mod links;
 mod main_job;
 mod metrics;
 mod oidc;
+mod open_metrics;
 mod projects;
 mod promises;
 mod protocols;
@@ -32,6 +36,7 @@ mod runtime_socket;
 mod scopes;
 mod settings;
 mod site;
+mod syslog;
 mod throttling;
 mod tls;
 mod tokens;
