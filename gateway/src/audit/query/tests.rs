@@ -175,7 +175,7 @@ fn the_answer_keeps_the_order_of_the_file() {
     let page = query(&home, &wanted).expect("the files are read");
     let entry = line(10, "2026-02-02", "b", "done").replace("\\u202e", "\u{202e}");
     let expected = format!(
-        "{{\"entries\":[{}],\"limit\":1,\"offset\":0,\"stopped_by\":\"limit\",\
+        "{{\"entries\":[{}],\"limit\":1,\"offset\":0,\"stopped_by\":\"limit\",\"next_cursor\":10,\
          \"scanned\":1,\"malformed\":0}}",
         entry.trim_end()
     );
