@@ -2,6 +2,8 @@
 
 pub mod audit;
 pub mod oidc;
+pub mod reload;
+pub mod streams;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -39,6 +41,8 @@ pub struct GatewaySettings {
     pub runtime: Upstream,
     /// Bounds on everything that a peer can make grow.
     pub limits: Limits,
+    /// Bounds on streams.
+    pub streams: streams::Streams,
     /// What is logged.
     pub log: Log,
 }
@@ -135,6 +139,7 @@ impl GatewaySettings {
             audit: audit::AuditSettings::read(&mut reader),
             runtime: upstream(&mut reader, &home),
             limits: Limits::read(&mut reader),
+            streams: streams::Streams::read(&mut reader),
             log: log(&mut reader),
             home,
         };

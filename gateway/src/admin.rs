@@ -1,6 +1,7 @@
 //! Answers the operations that the gateway owns.
 
 mod audit;
+mod configuration;
 mod enterprise;
 mod health;
 
@@ -13,6 +14,7 @@ use crate::answer::{Answer, Pieces};
 use crate::clock;
 use crate::metrics::{self, Scrape, open_metrics};
 use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 use crate::state::State;
 
 /// What an operation of the gateway's own is answered with.
@@ -32,12 +34,13 @@ pub(crate) async fn answer(
     admitted: &Admitted,
     session: &Session,
     state: &State,
+    snapshot: &Snapshot,
 ) -> Result<Reply, Refusal> {
     let query = session.req_header().uri.query();
     if admitted.operation().name == "audit.export" {
         return audit::export(state, query).await.map(Reply::Pieces);
     }
-    whole(admitted, session, state, query)
+    whole(admitted, session, state, snapshot)
         .await
         .map(Reply::Whole)
 }
@@ -46,16 +49,22 @@ async fn whole(
     admitted: &Admitted,
     session: &Session,
     state: &State,
-    query: Option<&str>,
+    snapshot: &Snapshot,
 ) -> Result<Answer, Refusal> {
+    let query = session.req_header().uri.query();
     match admitted.operation().name {
         "landing.show" => Ok(landing()),
         "health.show" => health::both(state).await,
         "health.live" => health::live(),
         "health.ready" => health::ready(state).await,
-        "auth.info" => enterprise::authentication(state),
-        "enterprise.status" => enterprise::status(state),
-        "metrics.show" => Ok(metrics_text(state, session.req_header().headers.get(ACCEPT)).await),
+        "auth.info" => enterprise::authentication(&snapshot.settings),
+        "enterprise.status" => enterprise::status(&snapshot.settings),
+        "config.status" => configuration::status(state),
+        "config.reload" => configuration::reload(state).await,
+        "metrics.show" => {
+            let accept = session.req_header().headers.get(ACCEPT);
+            Ok(metrics_text(state, snapshot, accept).await)
+        }
         "audit.query" => audit::query(state, query).await,
         "audit.summary" => audit::summary(state, query).await,
         "audit.verify" => audit::verify(state, query).await,
@@ -65,13 +74,15 @@ async fn whole(
 
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 11] = [
+const ANSWERED: [&str; 13] = [
     "landing.show",
     "health.show",
     "health.live",
     "health.ready",
     "auth.info",
     "enterprise.status",
+    "config.status",
+    "config.reload",
     "metrics.show",
     "audit.query",
     "audit.summary",
@@ -91,7 +102,7 @@ fn landing() -> Answer {
 }
 
 /// Shows the metrics in the format that the scraper prefers.
-async fn metrics_text(state: &State, accept: Option<&HeaderValue>) -> Answer {
+async fn metrics_text(state: &State, snapshot: &Snapshot, accept: Option<&HeaderValue>) -> Answer {
     let figures = match state.runtime.figures(&state.statements).await {
         Ok(figures) => Some(figures),
         Err(error) => {
@@ -100,14 +111,10 @@ async fn metrics_text(state: &State, accept: Option<&HeaderValue>) -> Answer {
         }
     };
     let now = clock::now();
-    let opaque_tokens = state.settings.opaque_tokens;
     let scrape = Scrape {
         figures: figures.as_ref(),
-        tokens: opaque_tokens.then(|| state.tokens.load().counts(now)),
-        issuer_keys_age: state
-            .issuer
-            .as_ref()
-            .and_then(|issuer| issuer.keys_age(now)),
+        tokens: snapshot.token_counts(now),
+        issuer_keys_age: snapshot.issuer_keys_age(now),
     };
     let accept = accept.and_then(|accept| accept.to_str().ok());
     if accept.is_some_and(open_metrics::is_wanted) {

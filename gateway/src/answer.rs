@@ -91,9 +91,8 @@ impl Answer {
         self,
         session: &mut Session,
         record: &RequestRecord,
-        tls: bool,
     ) -> pingora::Result<()> {
-        let mut header = header(self.status, self.content_type, session, record, tls)?;
+        let mut header = header(self.status, self.content_type, session, record)?;
         header.insert_header(CONTENT_LENGTH, self.body.len())?;
         for (name, value) in self.fields {
             header.insert_header(name, value)?;
@@ -129,9 +128,8 @@ impl Pieces {
         mut self,
         session: &mut Session,
         record: &mut RequestRecord,
-        tls: bool,
     ) -> pingora::Result<()> {
-        let mut header = header(200, self.content_type, session, record, tls)?;
+        let mut header = header(200, self.content_type, session, record)?;
         let request = session.req_header();
         let head_only = request.method == http::Method::HEAD;
         if request.version == http::Version::HTTP_11 {
@@ -158,14 +156,14 @@ fn header(
     content_type: &str,
     session: &Session,
     record: &RequestRecord,
-    tls: bool,
 ) -> pingora::Result<ResponseHeader> {
     let mut header = ResponseHeader::build(status, Some(12))?;
     header.insert_header(CONTENT_TYPE, content_type)?;
     header.insert_header(CACHE_CONTROL, "no-store")?;
     let loopback_name = limits::authority(session.req_header())
         .is_some_and(|authority| limits::is_loopback_name(host_of(authority)));
-    protect(&mut header, record, tls && !loopback_name)?;
+    let strict_transport = record.snapshot.tls.is_some() && !loopback_name;
+    protect(&mut header, record, strict_transport)?;
     Ok(header)
 }
 

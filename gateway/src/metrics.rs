@@ -10,6 +10,7 @@ mod handshakes;
 pub mod open_metrics;
 mod process;
 mod requests;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,9 +42,12 @@ pub struct Metrics {
     /// One per reason, in the order of [`Dropped::EVERY`].
     drops: Vec<IntCounter>,
     /// Renewed certificates put in use, and those refused.
+    certificate_reloads: [IntCounter; 2],
+    /// New states of the settings put in use, and those refused.
     reloads: [IntCounter; 2],
     handshakes: Handshakes,
     connections: IntGauge,
+    streams: streams::Streams,
     audit: Arc<Tally>,
     forwards_audit: bool,
 }
@@ -89,11 +93,17 @@ impl Metrics {
             "Connections that ended before a request could be read, by reason.",
             &["reason"],
         );
-        let reloads = family::counters(
-            &registry,
+        let results = |name: &str, help: &str| {
+            let family = family::counters(&registry, name, help, &["result"]);
+            ["done", "failed"].map(|result| family.with_label_values(&[result]))
+        };
+        let certificate_reloads = results(
             "loki_gateway_certificate_reloads_total",
             "Attempts to put a renewed certificate in use, by result.",
-            &["result"],
+        );
+        let reloads = results(
+            "loki_gateway_reloads_total",
+            "Attempts to put a new state of the settings in use, by result.",
         );
         family::share(&registry, audit.syncs());
         Self {
@@ -105,7 +115,9 @@ impl Metrics {
                 "Connections that are open.",
             ),
             forwards_audit: false,
-            reloads: ["done", "failed"].map(|result| reloads.with_label_values(&[result])),
+            streams: streams::Streams::new(&registry),
+            certificate_reloads,
+            reloads,
             refusals: refusal::reasons()
                 .map(|reason| refusals.with_label_values(&[reason]))
                 .collect(),
@@ -166,8 +178,19 @@ impl Metrics {
         }
     }
 
+    /// Returns the instruments of streams.
+    pub(crate) const fn streams(&self) -> &streams::Streams {
+        &self.streams
+    }
+
     /// Counts an attempt to put a renewed certificate in use.
     pub fn certificate_reload(&self, done: bool) {
+        let [success, failure] = &self.certificate_reloads;
+        if done { success.inc() } else { failure.inc() }
+    }
+
+    /// Counts an attempt to put a new state of the settings in use.
+    pub fn reload(&self, done: bool) {
         let [success, failure] = &self.reloads;
         if done { success.inc() } else { failure.inc() }
     }

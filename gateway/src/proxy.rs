@@ -16,20 +16,20 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::admin::{self, Reply};
 use crate::admission::{self, Admitted};
-use crate::answer::{self, Answer, internal};
+use crate::answer::{Answer, internal};
 use crate::audit::Kept;
 use crate::clock;
 use crate::limits;
 use crate::refusal::Refusal;
 use crate::request::RequestRecord;
 use crate::state::State;
-use crate::upstream;
+use crate::stream;
+use crate::upstream::{self, AUDIT_UNCERTAIN};
 
 /// Longest time that a body which nobody wants may hold its connection.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Names of our own error types, which `fail_to_proxy` turns back into refusals.
-const AUDIT_UNCERTAIN: ErrorType = ErrorType::Custom("audit uncertain");
+/// The name of our own error type, which `fail_to_proxy` turns back into a refusal.
 const BODY_TOO_LONG: ErrorType = ErrorType::Custom("body too long");
 
 /// Pingora's view of the gateway.
@@ -42,10 +42,6 @@ impl Proxy {
     /// Builds the view of a state.
     pub(crate) const fn new(state: Arc<State>) -> Self {
         Self { state }
-    }
-
-    fn tls(&self) -> bool {
-        self.state.settings.tls.is_some()
     }
 
     async fn refuse(
@@ -70,7 +66,7 @@ impl Proxy {
         answer: Answer,
     ) -> pingora::Result<()> {
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-        answer.write(session, record, self.tls()).await?;
+        answer.write(session, record).await?;
         // The answer leaves before we wait for anything.
         session.as_downstream_mut().finish_body().await?;
         if let Err(error) = session.drain_request_body().await {
@@ -86,17 +82,29 @@ impl Proxy {
         record: &mut RequestRecord,
         admitted: &Admitted,
     ) -> pingora::Result<()> {
-        match admin::answer(admitted, session, &self.state).await {
+        match admin::answer(admitted, session, &self.state, &record.snapshot).await {
             Ok(Reply::Whole(answer)) => {
                 record.status = answer.status;
+                if record.mutates() && record.outcome().await.is_err() {
+                    return self.refuse(session, record, Refusal::AuditUncertain).await;
+                }
                 record.answer_bytes = answer.body.len() as u64;
                 self.write(session, record, answer).await
             }
             Ok(Reply::Pieces(pieces)) => {
                 record.status = 200;
-                pieces.write(session, record, self.tls()).await
+                pieces.write(session, record).await
             }
-            Err(refusal) => self.refuse(session, record, refusal).await,
+            Err(refusal) => {
+                record.status = refusal.status();
+                let uncertain = record.mutates() && record.outcome().await.is_err();
+                let refusal = if uncertain {
+                    Refusal::AuditUncertain
+                } else {
+                    refusal
+                };
+                self.refuse(session, record, refusal).await
+            }
         }
     }
 }
@@ -127,13 +135,20 @@ impl ProxyHttp for Proxy {
         context: &mut Self::CTX,
     ) -> pingora::Result<bool> {
         let record = record(context)?;
-        let limits = &self.state.settings.limits;
-        session.set_keepalive((!self.state.is_draining()).then_some(limits.idle_timeout.as_secs()));
-        session.set_write_timeout(Some(limits.write_timeout));
+        let snapshot = Arc::clone(&record.snapshot);
+        let bounds = &snapshot.settings.limits;
+        session.set_keepalive((!self.state.is_draining()).then_some(bounds.idle_timeout.as_secs()));
+        session.set_write_timeout(Some(bounds.write_timeout));
+        let websocket = limits::asks_for_websocket(session.req_header());
+        if websocket {
+            // Whatever the answer is, no further request may follow on this connection.
+            session.set_keepalive(None);
+        }
         let admission = admission::admit(
             session.req_header(),
             record.client,
             &self.state,
+            &snapshot,
             clock::now(),
         );
         let admitted = match admission.await {
@@ -146,6 +161,11 @@ impl ProxyHttp for Proxy {
             }
         };
         record.admitted(&admitted);
+        if websocket && !admitted.operation().stream {
+            let refusal = Refusal::Malformed("this operation is no WebSocket");
+            self.refuse(session, record, refusal).await?;
+            return Ok(true);
+        }
         if admitted.operation().mutates() && record.decide().await.is_err() {
             self.refuse(session, record, Refusal::AuditUnavailable)
                 .await?;
@@ -161,6 +181,14 @@ impl ProxyHttp for Proxy {
                 self.answer(session, record, &admitted).await?;
                 Ok(true)
             }
+            Owner::Runtime if admitted.operation().stream => {
+                if let Some(refusal) =
+                    stream::relay(session, record, &admitted, &self.state).await?
+                {
+                    self.refuse(session, record, refusal).await?;
+                }
+                Ok(true)
+            }
             Owner::Runtime => Ok(false),
         }
     }
@@ -173,7 +201,7 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<Box<HttpPeer>> {
         let record = record(context)?;
         record.forwarding();
-        upstream::peer(admitted(record)?, &self.state.settings.runtime)
+        upstream::peer(admitted(record)?, &record.snapshot.settings.runtime)
     }
 
     /// Bounds the body, and leaves out the empty last chunk that would be sent twice.
@@ -219,19 +247,7 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         let record = record(context)?;
-        record.status = response.status.as_u16();
-        record.answered();
-        record.take_note(&response.headers);
-        for name in upstream::internal_names(&response.headers) {
-            response.remove_header(&name);
-        }
-        let loopback_name = limits::authority(session.req_header())
-            .is_some_and(|authority| limits::is_loopback_name(answer::host_of(authority)));
-        answer::protect(response, record, self.tls() && !loopback_name)?;
-        if record.mutates() && record.outcome().await.is_err() {
-            return Err(Error::new_in(AUDIT_UNCERTAIN));
-        }
-        Ok(())
+        upstream::receive(response, session.req_header(), record).await
     }
 
     /// Counts what leaves.

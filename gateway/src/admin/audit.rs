@@ -41,7 +41,7 @@ pub(super) async fn export(state: &State, parameters: Option<&str>) -> Result<Pi
 
     let (query, format) =
         export::parse(parameters).map_err(|error| Refusal::BadParameter(error.to_string()))?;
-    if !state.settings.audit.enabled {
+    if !state.audit_enabled {
         return Err(Refusal::AuditOff);
     }
     let turn = FEW_AT_A_TIME
@@ -49,7 +49,7 @@ pub(super) async fn export(state: &State, parameters: Option<&str>) -> Result<Pi
         .await
         .map_err(|_| Refusal::Internal)?;
     let (sender, body) = mpsc::channel(PIECES_MAX);
-    let home = state.settings.home.clone();
+    let home = state.home.clone();
     tokio::task::spawn_blocking(move || {
         let mut out = BufWriter::with_capacity(PIECE_BYTES, Caller(sender));
         let done = export::export(&home, &query, format, &mut out).and_then(|_| out.flush());
@@ -110,10 +110,10 @@ where
     T: Serialize + Send + 'static,
     E: std::fmt::Display + Send + 'static,
 {
-    if !state.settings.audit.enabled {
+    if !state.audit_enabled {
         return Err(Refusal::AuditOff);
     }
-    let home = state.settings.home.clone();
+    let home = state.home.clone();
     match tokio::task::spawn_blocking(move || work(&home)).await {
         Ok(Ok(found)) => Answer::json(200, &found),
         Ok(Err(error)) => {

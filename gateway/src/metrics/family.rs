@@ -40,6 +40,13 @@ pub(crate) fn histograms(
     family
 }
 
+/// Makes and registers a gauge that is moved while the gateway runs.
+pub(crate) fn live_gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::new(name, help).expect(VALID);
+    registry.register(Box::new(gauge.clone())).expect(VALID);
+    gauge
+}
+
 /// Adds a counter that stands at `value`.
 pub(crate) fn counter(registry: &Registry, name: &str, help: &str, value: u64) {
     let family = IntCounter::new(name, help).expect(VALID);
