@@ -109,7 +109,7 @@ impl Metrics {
         Self {
             requests: Requests::new(&registry),
             handshakes: Handshakes::new(&registry),
-            connections: family::live(
+            connections: family::live_gauge(
                 &registry,
                 "loki_gateway_connections",
                 "Connections that are open.",

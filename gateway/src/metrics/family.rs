@@ -61,13 +61,6 @@ pub(crate) fn counter_of(registry: &Registry, name: &str, help: &str, value: f64
     registry.register(Box::new(family)).expect(VALID);
 }
 
-/// Makes and registers a gauge that goes up and down by one.
-pub(crate) fn live(registry: &Registry, name: &str, help: &str) -> IntGauge {
-    let family = IntGauge::new(name, help).expect(VALID);
-    registry.register(Box::new(family.clone())).expect(VALID);
-    family
-}
-
 /// Registers a histogram that was made elsewhere.
 pub(crate) fn share(registry: &Registry, family: Histogram) {
     registry.register(Box::new(family)).expect(VALID);
