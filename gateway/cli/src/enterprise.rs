@@ -63,7 +63,7 @@ fn status(context: &Context, arguments: &StatusArguments) -> Result<(), Failure>
         auth_enabled: settings.opaque_tokens,
         oidc_enabled: settings.oidc.is_some(),
         tls_enabled: settings.tls.is_some(),
-        audit_enabled: settings.audit_enabled,
+        audit_enabled: settings.audit.enabled,
         data_directory: settings.home.directory().display().to_string(),
     };
     if arguments.json {
