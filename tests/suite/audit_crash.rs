@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -277,8 +277,12 @@ fn nothing_acknowledged_is_lost_when_the_machine_dies() {
     }
 }
 
-/// Makes calls of a running gateway fail until it is dropped.
-struct Fault(Child);
+/// Makes calls of a running gateway fail until it is dropped. Its words are kept open: it tells of
+/// every new thread, and would end if nobody could hear it.
+struct Fault {
+    child: Child,
+    _words: BufReader<ChildStderr>,
+}
 
 impl Fault {
     /// Begins, if this machine lets one process look into another.
@@ -294,7 +298,10 @@ impl Fault {
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         while stderr.read_line(&mut told).unwrap() > 0 {
             if told.contains("attached") {
-                return Some(Self(child));
+                return Some(Self {
+                    child,
+                    _words: stderr,
+                });
             }
         }
         let _status = child.wait().unwrap();
@@ -310,8 +317,8 @@ fn skipped_fault(why: &str) {
 
 impl Drop for Fault {
     fn drop(&mut self) {
-        process::signal(self.0.id(), Signal::TERM);
-        if let Err(error) = self.0.wait() {
+        process::signal(self.child.id(), Signal::TERM);
+        if let Err(error) = self.child.wait() {
             assert!(std::thread::panicking(), "{error}");
         }
     }
