@@ -1,5 +1,6 @@
 //! The gateway's settings: read, checked, and defaulted.
 
+pub mod audit;
 pub mod oidc;
 pub mod rates;
 pub mod reload;
@@ -14,8 +15,8 @@ use ipnet::IpNet;
 use crate::address::Host;
 use crate::home::Home;
 use crate::limit::Limits;
-use crate::load::value::{LogFormat, LogLevel, Value};
-use crate::load::{self, Effective, Key, Mistakes, Origin, Reader, Sources};
+use crate::load::value::{LogFormat, LogLevel};
+use crate::load::{self, Effective, Key, Mistakes, Reader, Sources};
 
 /// The default port of the main listener.
 pub const PORT: u16 = 57_374;
@@ -35,8 +36,8 @@ pub struct GatewaySettings {
     pub opaque_tokens: bool,
     /// The issuers whose tokens are accepted too; the one of the variables first.
     pub issuers: Vec<oidc::Issuer>,
-    /// Whether the audit trail is written.
-    pub audit_enabled: bool,
+    /// The audit trail.
+    pub audit: audit::AuditSettings,
     /// The way to the runtime.
     pub runtime: Upstream,
     /// Bounds on everything that a peer can make grow.
@@ -140,7 +141,7 @@ impl GatewaySettings {
             tokens_required,
             opaque_tokens,
             issuers,
-            audit_enabled: audit_enabled(&mut reader),
+            audit: audit::AuditSettings::read(&mut reader),
             runtime: upstream(&mut reader, &home),
             limits: Limits::read(&mut reader),
             rates: rates::Rates::read(&mut reader),
@@ -165,7 +166,7 @@ impl GatewaySettings {
 pub fn offline(sources: Sources) -> Result<(Home, bool), Mistakes> {
     let mut reader = Reader::new(sources);
     let home = home(&mut reader);
-    let audit_enabled = audit_enabled(&mut reader);
+    let audit_enabled = audit::enabled(&mut reader);
     reader.finish_partly()?;
     Ok((home, audit_enabled))
 }
@@ -335,27 +336,6 @@ fn trusted_proxies(reader: &mut Reader) -> Vec<IpNet> {
         }
     }
     ranges
-}
-
-/// `LOKI_AUDIT_DISABLED` switches the audit off, `LOKI_ENTERPRISE_AUDIT=true` forces it on.
-fn audit_enabled(reader: &mut Reader) -> bool {
-    let enabled = reader.value(&Key::new("audit.enabled"), true);
-    let disabled = reader.variable::<bool>("LOKI_AUDIT_DISABLED");
-    let forced = reader.variable::<bool>("LOKI_ENTERPRISE_AUDIT");
-    let (effective, variable) = match (forced, disabled) {
-        (Some(true), _) => (true, "LOKI_ENTERPRISE_AUDIT"),
-        (_, Some(disabled)) => (!disabled, "LOKI_AUDIT_DISABLED"),
-        (_, None) => return enabled,
-    };
-    reader.overridden(
-        "audit.enabled",
-        effective.show(),
-        Origin::Variable(variable),
-    );
-    if !effective {
-        reader.warning("the audit trail is off: nothing records who did what");
-    }
-    effective
 }
 
 fn upstream(reader: &mut Reader, home: &Home) -> Upstream {

@@ -49,6 +49,12 @@ impl Home {
         self.dashboard().join("audit")
     }
 
+    /// Returns the place up to which the syslog receiver was sent the audit trail (mode 0600).
+    #[must_use]
+    pub fn audit_syslog(&self) -> PathBuf {
+        self.dashboard().join("audit-syslog.json")
+    }
+
     /// Returns the folder in which running gateways acknowledge revocations.
     #[must_use]
     pub fn gateways(&self) -> PathBuf {

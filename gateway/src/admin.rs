@@ -11,16 +11,38 @@ mod whoami;
 
 pub(crate) use request::Request;
 
-use crate::answer::Answer;
-use crate::metrics;
+use http::HeaderValue;
+use http::header::ACCEPT;
+
+use crate::answer::{Answer, Pieces};
+use crate::clock;
+use crate::metrics::{self, Scrape, open_metrics};
 use crate::refusal::Refusal;
 use crate::state::State;
+
+/// What an operation of the gateway's own is answered with.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A whole answer.
+    Whole(Answer),
+    /// One that comes piece by piece.
+    Pieces(Pieces),
+}
 
 /// Returns the answer of an admitted operation of the gateway's own.
 ///
 /// # Errors
 /// The refusal to answer instead.
-pub(crate) async fn answer(request: &mut Request<'_>) -> Result<Answer, Refusal> {
+pub(crate) async fn answer(request: &mut Request<'_>) -> Result<Reply, Refusal> {
+    if request.admitted.operation().name == "audit.export" {
+        return audit::export(request.state, request.query())
+            .await
+            .map(Reply::Pieces);
+    }
+    whole(request).await.map(Reply::Whole)
+}
+
+async fn whole(request: &mut Request<'_>) -> Result<Answer, Refusal> {
     let state = request.state;
     let name = request.admitted.operation().name;
     if let Some(answer) = of_tokens(name, request).await {
@@ -37,7 +59,10 @@ pub(crate) async fn answer(request: &mut Request<'_>) -> Result<Answer, Refusal>
         "enterprise.status" => enterprise::status(&request.record.snapshot.settings),
         "config.status" => configuration::status(state),
         "config.reload" => configuration::reload(state).await,
-        "metrics.show" => Ok(metrics_text(state).await),
+        "metrics.show" => {
+            let accept = request.session.req_header().headers.get(ACCEPT);
+            Ok(metrics_text(state, &request.record.snapshot, accept).await)
+        }
         "audit.query" => audit::query(state, query).await,
         "audit.summary" => audit::summary(state, query).await,
         "audit.verify" => audit::verify(state, query).await,
@@ -62,7 +87,7 @@ async fn of_tokens(name: &str, request: &mut Request<'_>) -> Option<Result<Answe
 
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 21] = [
+const ANSWERED: [&str; 22] = [
     "landing.show",
     "health.show",
     "health.live",
@@ -77,6 +102,7 @@ const ANSWERED: [&str; 21] = [
     "metrics.show",
     "audit.query",
     "audit.summary",
+    "audit.export",
     "audit.verify",
     "token.generate",
     "token.list",
@@ -97,7 +123,8 @@ fn landing() -> Answer {
     )
 }
 
-async fn metrics_text(state: &State) -> Answer {
+/// Shows the metrics in the format that the scraper prefers.
+async fn metrics_text(state: &State, snapshot: &Snapshot, accept: Option<&HeaderValue>) -> Answer {
     let figures = match state.runtime.figures(&state.statements).await {
         Ok(figures) => Some(figures),
         Err(error) => {
@@ -105,7 +132,18 @@ async fn metrics_text(state: &State) -> Answer {
             None
         }
     };
-    Answer::text(metrics::MEDIA_TYPE, state.metrics.render(figures.as_ref()))
+    let now = clock::now();
+    let scrape = Scrape {
+        figures: figures.as_ref(),
+        tokens: snapshot.token_counts(now),
+        issuer_keys_age: snapshot.issuer_keys_age(now),
+    };
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    if accept.is_some_and(open_metrics::is_wanted) {
+        Answer::text(open_metrics::MEDIA_TYPE, state.metrics.render_open(&scrape))
+    } else {
+        Answer::text(metrics::MEDIA_TYPE, state.metrics.render(&scrape))
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use config::contract::caller::{AuthMethod, Caller};
@@ -175,7 +176,12 @@ async fn authenticate(
 ) -> Result<Arc<Credential>, Refusal> {
     let blocked = state.throttle.blocked_seconds(client, now);
     let patient = blocked.is_none();
+    let begun = Instant::now();
     let found = authn::authenticate(header, &snapshot.schemes(), client, now, patient).await;
+    let method = found
+        .as_ref()
+        .map_or(AuthMethod::None, |credential| credential.caller.auth_method);
+    state.metrics.authenticated(method, begun.elapsed());
     if !matches!(found, Err(Refusal::BadCredential(_))) {
         return found;
     }

@@ -14,9 +14,10 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 
-use crate::admin;
+use crate::admin::{self, Reply};
 use crate::admission::{self, Admitted};
 use crate::answer::{Answer, internal};
+use crate::audit::Kept;
 use crate::clock;
 use crate::limits;
 use crate::refusal::Refusal;
@@ -88,13 +89,17 @@ impl Proxy {
             state: &self.state,
         };
         match admin::answer(&mut request).await {
-            Ok(answer) => {
+            Ok(Reply::Whole(answer)) => {
                 record.status = answer.status;
                 if record.mutates() && record.outcome().await.is_err() {
                     return self.refuse(session, record, Refusal::AuditUncertain).await;
                 }
                 record.answer_bytes = answer.body.len() as u64;
                 self.write(session, record, answer).await
+            }
+            Ok(Reply::Pieces(pieces)) => {
+                record.status = 200;
+                pieces.write(session, record).await
             }
             Err(refusal) => {
                 record.status = refusal.status();
@@ -172,6 +177,11 @@ impl ProxyHttp for Proxy {
                 .await?;
             return Ok(true);
         }
+        if record.is_announced() && record.announce().await == Kept::Lost {
+            self.refuse(session, record, Refusal::AuditUnavailable)
+                .await?;
+            return Ok(true);
+        }
         match admitted.operation().owner {
             Owner::Gateway => {
                 self.answer(session, record, &admitted).await?;
@@ -196,6 +206,7 @@ impl ProxyHttp for Proxy {
         context: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
         let record = record(context)?;
+        record.forwarding();
         upstream::peer(admitted(record)?, &record.snapshot.settings.runtime)
     }
 

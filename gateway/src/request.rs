@@ -11,14 +11,15 @@ use config::contract::audit::{HEADER, Note};
 use config::contract::caller::AuthMethod;
 use config::contract::id::{RequestId, TokenId};
 use config::contract::operation::{Operation, Recorded};
+use config::gateway::audit::OnOverflow;
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use pingora::proxy::Session;
 use serde_json::{Map, Value};
 
 use crate::admission::Admitted;
-use crate::audit::Unavailable;
 use crate::audit::record::{ANONYMOUS, Draft, Outcome, Phase};
+use crate::audit::{Kept, Unavailable};
 use crate::credential::Credential;
 use crate::random::{self, NoRandomness};
 use crate::refusal::Refusal;
@@ -52,6 +53,8 @@ pub(crate) struct RequestRecord {
     refusal: Option<Refusal>,
     note: Note,
     started: Instant,
+    /// When it was first forwarded.
+    forwarded: Option<Instant>,
     outcome_recorded: bool,
     ended: bool,
     state: Arc<State>,
@@ -85,6 +88,7 @@ impl RequestRecord {
             refusal: None,
             note: Note::default(),
             started: Instant::now(),
+            forwarded: None,
             outcome_recorded: false,
             ended: false,
             state,
@@ -102,6 +106,19 @@ impl RequestRecord {
     pub(crate) fn refused(&mut self, refusal: Refusal) {
         self.status = refusal.status();
         self.refusal = Some(refusal);
+    }
+
+    /// Takes note that the request is forwarded.
+    pub(crate) fn forwarding(&mut self) {
+        self.forwarded.get_or_insert_with(Instant::now);
+    }
+
+    /// Takes note that the header of the runtime's answer came.
+    pub(crate) fn answered(&self) {
+        if let (Some(operation), Some(forwarded)) = (self.operation, self.forwarded) {
+            let metrics = &self.state.metrics;
+            metrics.forwarded(operation, forwarded.elapsed());
+        }
     }
 
     /// Takes how a stream ended.
@@ -155,6 +172,24 @@ impl RequestRecord {
         let facts = self.facts();
         let draft = self.draft(&facts, Phase::Decision, Outcome::Allowed);
         self.state.audit.durable(draft).await
+    }
+
+    /// Returns whether nothing may be answered before a record of it was taken: a read, where the
+    /// settings say so.
+    pub(crate) fn is_announced(&self) -> bool {
+        let audit = &self.snapshot.settings.audit;
+        let recorded = self
+            .admission
+            .as_ref()
+            .is_some_and(|admitted| admitted.operation().recorded == Recorded::Read);
+        audit.on_overflow == OnOverflow::Deny && recorded
+    }
+
+    /// Leaves a decision to be written soon; where it is lost, the request is refused.
+    pub(crate) async fn announce(&self) -> Kept {
+        let facts = self.facts();
+        let draft = self.draft(&facts, Phase::Decision, Outcome::Allowed);
+        self.state.audit.later(draft).await
     }
 
     /// Makes the outcome durable; the status line may not leave before. Done once.

@@ -19,6 +19,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
+use crate::audit::syslog::Forwarder;
 use crate::audit::{Audit, AuditError};
 use crate::certificate::{self, CertificateError};
 use crate::clock;
@@ -170,9 +171,9 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
     let statements = statements(&settings)?;
     let listener = Listener::bind(settings.listen.address)?;
     let address = listener.address().map_err(Failure::System)?;
-    let audit = Audit::open(
+    let audit = Audit::start(
         &settings.home,
-        settings.audit_enabled,
+        &settings.audit,
         settings.limits.audit_queue_max,
     )?;
     settings_change::record(&settings.home, &loaded.effective, &audit)
@@ -181,6 +182,7 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
             path: settings.home.dashboard().display().to_string(),
             source,
         })?;
+    let forwarder = forwarder(&settings, &audit)?;
     let watch = TokenWatch::start(&settings.home, report_tokens)?;
     let materials = Materials::new(watch.index())?;
     let snapshot = Snapshot::build(loaded, &materials, None, clock::now())?;
@@ -188,9 +190,9 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
     let state = Arc::new(State {
         current: ArcSwap::from_pointee(snapshot),
         reloads,
-        audit_enabled: settings.audit_enabled,
+        audit_enabled: settings.audit.enabled,
         audit: audit.clone(),
-        metrics: Metrics::new(audit.tally()),
+        metrics: metrics(&settings, &audit),
         statements,
         runtime: RuntimeClient::new(settings.runtime.socket),
         suppression: Suppression::default(),
@@ -227,10 +229,40 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
     summarising.abort();
     edge_record::summary(&state, &state.suppression.turn());
     drop(watch);
+    close(audit, forwarder).await;
+    Ok(())
+}
+
+/// Brings the last audit records to the disk, and then to the syslog receiver.
+async fn close(audit: Audit, forwarder: Option<Forwarder>) {
     if audit.close().await.is_err() {
         tracing::error!("the last audit records could not be written");
     }
-    Ok(())
+    let Some(forwarder) = forwarder else {
+        return;
+    };
+    let ended = tokio::task::spawn_blocking(|| forwarder.end()).await;
+    if ended.is_err() {
+        tracing::error!("the syslog thread failed");
+    }
+}
+
+/// Begins to send the audit trail to the syslog receiver, if one is set.
+fn forwarder(settings: &GatewaySettings, audit: &Audit) -> Result<Option<Forwarder>, AuditError> {
+    let receiver = settings.audit.syslog.as_ref();
+    receiver
+        .filter(|_| audit.is_enabled())
+        .map(|receiver| Forwarder::start(&settings.home, receiver, audit.tally()))
+        .transpose()
+}
+
+fn metrics(settings: &GatewaySettings, audit: &Audit) -> Metrics {
+    let metrics = Metrics::new(audit.tally());
+    if settings.audit.syslog.is_some() {
+        metrics.with_forwarding()
+    } else {
+        metrics
+    }
 }
 
 /// Begins to state callers, with the newest key and a name for this run.

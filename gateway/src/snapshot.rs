@@ -4,6 +4,7 @@
 //! state is built completely before anybody sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
@@ -15,6 +16,7 @@ use crate::authn::Schemes;
 use crate::authn::oidc::fetch::FetchError;
 use crate::authn::oidc::issuers::Issuers;
 use crate::certificate::{self, CertificateError};
+use crate::metrics::TokenCounts;
 use crate::tokens::index::Index;
 
 /// One state.
@@ -115,6 +117,17 @@ impl Snapshot {
             withdrawn: &self.tokens,
             issuers: &self.issuers,
         }
+    }
+
+    /// Counts the tokens; none where no tokens are accepted.
+    pub(crate) fn token_counts(&self, now: DateTime<Utc>) -> Option<TokenCounts> {
+        let tokens = self.tokens.as_ref()?;
+        Some(tokens.load().counts(now))
+    }
+
+    /// Returns since when the issuer's keys were not seen; none without an issuer or its keys.
+    pub(crate) fn issuer_keys_age(&self, now: DateTime<Utc>) -> Option<Duration> {
+        self.issuer.as_ref()?.live.keys_age(now)
     }
 
     /// Returns the scheme that callers use.

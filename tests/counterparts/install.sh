@@ -65,12 +65,20 @@ node_package() {
 
 install() {
     case $1 in
-        test) install oidc-provider ;;
+        test)
+            install oidc-provider
+            install rsyslog
+            install prometheus
+            install prometheus-client
+            ;;
         attack) ;;
         oidc-provider)
             system node nodejs
             node_package oidc-provider 9.13.3
             ;;
+        rsyslog) system rsyslogd rsyslog rsyslog-gnutls ;;
+        prometheus) system promtool prometheus ;;
+        prometheus-client) python prometheus_client 0.22.1 ;;
         *) fail "$1 is not a counterpart" ;;
     esac
 }

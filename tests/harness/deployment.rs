@@ -238,6 +238,16 @@ impl Deployment {
         stop(self.runtime.take())
     }
 
+    /// Kills the gateway without a chance to clean up.
+    ///
+    /// # Panics
+    /// When it was stopped before.
+    pub fn kill_gateway(&mut self) {
+        let mut child = self.gateway.take().expect("the gateway runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it can be waited for");
+    }
+
     /// Kills the runtime without a chance to clean up.
     ///
     /// # Panics

@@ -29,5 +29,6 @@ pub mod process;
 pub mod programs;
 pub mod provider;
 pub mod repository;
+pub mod rsyslog;
 pub mod statement;
 pub mod token;

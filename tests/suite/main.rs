@@ -8,6 +8,9 @@
 )]
 
 mod audit;
+mod audit_archive;
+mod audit_crash;
+mod audit_disk;
 mod audit_proof;
 mod bind;
 mod command_line;
@@ -24,6 +27,7 @@ mod layout;
 mod limits;
 mod links;
 mod main_job;
+mod metric_formats;
 mod metrics;
 mod oidc;
 mod pausing;
@@ -39,6 +43,7 @@ mod scopes;
 mod settings;
 mod site;
 mod streams;
+mod syslog;
 mod throttling;
 mod tls;
 mod token_api;

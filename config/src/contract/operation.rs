@@ -321,7 +321,10 @@ pub static OPERATIONS: &[Operation] = &[
     Operation::read("metrics.show", "/metrics", Scope::Read)
         .by_gateway()
         .counted()
-        .on("metrics", "Exports metrics in the Prometheus text format."),
+        .on(
+            "metrics",
+            "Exports metrics in the OpenMetrics or the Prometheus text format.",
+        ),
     Operation::read("status.show", "/api/status", Scope::Read).on("runtime", "Tells what runs."),
     Operation::read("audit.query", "/api/enterprise/audit", Scope::Audit)
         .by_gateway()
@@ -333,6 +336,12 @@ pub static OPERATIONS: &[Operation] = &[
     )
     .by_gateway()
     .on("audit", "Counts audit records by action, user and outcome."),
+    Operation::read("audit.export", "/api/enterprise/audit/export", Scope::Audit)
+        .by_gateway()
+        .on(
+            "audit",
+            "Writes all audit records that fit, oldest first, as JSON lines or CSV.",
+        ),
     Operation::read("audit.verify", "/api/enterprise/audit/verify", Scope::Audit)
         .by_gateway()
         .on(

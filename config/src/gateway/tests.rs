@@ -44,7 +44,8 @@ fn a_bad_value_is_refused_by_its_variable() {
         ("LOKI_OIDC_ISSUER", "https://accounts.google.com"),
         ("LOKI_OIDC_CLIENT_ID", "id"),
         ("LOKI_OIDC_AUDIENCE", "id"),
-        ("LOKI_AUDIT_SYSLOG_HOST", "127.0.0.1"),
+        ("LOKI_AUDIT_SYSLOG_PROTO", "relp"),
+        ("LOKI_AUDIT_SYSLOG_PORT", "many"),
     ] {
         let found = mistakes(sources(&[(name, value)]));
         assert!(
@@ -154,7 +155,7 @@ fn flags_beat_variables_beat_the_file() {
 fn the_audit_switches_work_as_documented() {
     let enabled = |variables: &[(&str, &str)]| {
         let loaded = GatewaySettings::load(sources(variables)).expect("valid");
-        loaded.settings.audit_enabled
+        loaded.settings.audit.enabled
     };
     assert!(enabled(&[]));
     assert!(!enabled(&[("LOKI_AUDIT_DISABLED", "true")]));

@@ -346,11 +346,6 @@ impl Reader {
                     "",
                     "would switch a protection off, which is not supported: unset it",
                 )),
-                Some(Standing::Unbuilt) => self.mistakes.push(Mistake::named(
-                    name,
-                    "",
-                    "this version does not enforce it, so it does not start with it: unset it",
-                )),
                 Some(Standing::Daemon | Standing::Session | Standing::CommandLine) => {}
                 None => {
                     let known = variables::KNOWN.iter().map(|(known, _)| *known);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::document::Written;
 use crate::address::Host;
 use crate::contract::session::AutonomyMode;
+use crate::gateway::audit::{OnOverflow, SyslogProtocol};
 use crate::gateway::oidc::{Preset, TokenKind};
 
 /// A type that a setting can have.
@@ -182,7 +183,16 @@ macro_rules! parsed_value {
     )+};
 }
 
-parsed_value!(Host, AutonomyMode, LogLevel, LogFormat, Preset, TokenKind);
+parsed_value!(
+    Host,
+    AutonomyMode,
+    LogLevel,
+    LogFormat,
+    OnOverflow,
+    Preset,
+    SyslogProtocol,
+    TokenKind
+);
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

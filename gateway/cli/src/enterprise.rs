@@ -79,7 +79,7 @@ fn status(context: &Context, arguments: &StatusArguments) -> Result<(), Failure>
             })
             .collect(),
         tls_enabled: settings.tls.is_some(),
-        audit_enabled: settings.audit_enabled,
+        audit_enabled: settings.audit.enabled,
         data_directory: settings.home.directory().display().to_string(),
     };
     if arguments.json {

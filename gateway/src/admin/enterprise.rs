@@ -29,7 +29,7 @@ pub(super) fn status(settings: &GatewaySettings) -> Result<Answer, Refusal> {
         &json!({
             "auth_enabled": settings.opaque_tokens,
             "oidc_enabled": !settings.issuers.is_empty(),
-            "audit_enabled": settings.audit_enabled,
+            "audit_enabled": settings.audit.enabled,
             "enterprise_mode": settings.tokens_required,
         }),
     )

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use config::contract::caller::{AuthMethod, Caller};
 use config::contract::id::TokenId;
 use config::home::Home;
@@ -19,6 +19,10 @@ use super::store::{self, StoreError, Stored};
 use super::usage::LastUse;
 use super::withdrawal::{Traits, Withdrawal};
 use crate::credential::{Credential, Kind};
+use crate::metrics::TokenCounts;
+
+/// How long before its end a token counts as expiring.
+const EXPIRING_WITHIN: TimeDelta = TimeDelta::days(7);
 
 /// Why a well-formed token is not accepted. For the inside; a caller is told none of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -175,6 +179,25 @@ impl Index {
             .records
             .iter()
             .map(|known| (&known.record.id, known.last_use.second()))
+    }
+
+    /// Counts the tokens by what becomes of them.
+    #[must_use]
+    pub fn counts(&self, now: DateTime<Utc>) -> TokenCounts {
+        let soon = now + EXPIRING_WITHIN;
+        let mut counts = TokenCounts::default();
+        for Known { record, .. } in &self.table.records {
+            match self.standing(record, now) {
+                Standing::Active => {
+                    counts.active += 1;
+                    let ends = self.standing(record, soon) == Standing::Expired;
+                    counts.expiring += u64::from(ends);
+                }
+                Standing::Expired => counts.expired += 1,
+                Standing::Revoked => counts.revoked += 1,
+            }
+        }
+        counts
     }
 
     fn known(&self, token: &RawToken<'_>, now: DateTime<Utc>) -> Result<&Known, Rejected> {

@@ -118,6 +118,13 @@ impl LiveIssuer {
         })
     }
 
+    /// Returns how long ago the keys were seen; none if they are not known.
+    pub(crate) fn keys_age(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let snapshot = self.snapshot.load();
+        let seen_at = snapshot.as_ref()?.seen_at;
+        Some((now - seen_at).to_std().unwrap_or_default())
+    }
+
     /// Begins looking at the keys in the background, at once for the first time.
     pub(crate) fn watch(self: &Arc<Self>) -> AbortHandle {
         let issuer = Arc::clone(self);
