@@ -8,6 +8,7 @@ pub mod figures;
 pub mod id;
 pub mod learning;
 pub mod operation;
+pub mod policy;
 pub mod problem;
 pub mod registry;
 pub mod scope;

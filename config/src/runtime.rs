@@ -1,5 +1,7 @@
 //! The runtime's settings: read, checked, and defaulted.
 
+pub mod commands;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use crate::contract::session::AutonomyMode;
 use crate::gateway::{self, Loaded, Log};
 use crate::home::Home;
 use crate::load::{Key, Mistakes, Reader, Sources};
+
+use commands::Commands;
 
 /// Everything that the runtime is told.
 #[derive(Clone, Debug)]
@@ -27,6 +31,8 @@ pub struct RuntimeSettings {
     pub verify: Vec<String>,
     /// Whether work stays on the session's branch.
     pub branch_protection: bool,
+    /// Which commands agents may run.
+    pub commands: Commands,
     /// What the kernel is asked to enforce.
     pub jail: Jail,
     /// What is logged.
@@ -99,6 +105,7 @@ impl RuntimeSettings {
                 &Key::new("branch.protection").variables(&["LOKI_BRANCH_PROTECTION"]),
                 false,
             ),
+            commands: Commands::read(&mut reader),
             jail: jail(&mut reader),
             log: gateway::log(&mut reader),
             home,
@@ -229,10 +236,6 @@ fn refuse_unbuilt(reader: &mut Reader) {
     let paths = Key::new("paths.allowed").variables(&["LOKI_ALLOWED_PATHS"]);
     if !reader.value(&paths, Vec::<String>::new()).is_empty() {
         reader.mistake("paths.allowed", WHY);
-    }
-    let commands = Key::new("commands.blocked").variables(&["LOKI_BLOCKED_COMMANDS"]);
-    if !reader.value(&commands, Vec::<String>::new()).is_empty() {
-        reader.mistake("commands.blocked", WHY);
     }
 }
 

@@ -14,6 +14,7 @@ pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod project;
+pub mod policy;
 pub mod provider;
 pub mod registry;
 pub mod sandbox;
