@@ -16,7 +16,7 @@ use runtime::arguments::Arguments;
 use runtime::provider::Providers;
 use runtime::registry::Registry;
 use runtime::sandbox::Sandbox;
-use runtime::session::{Sessions, recovery, run::Agency};
+use runtime::session::{Sessions, gate::Standing, recovery, run::Agency};
 use runtime::shutdown::Signals;
 use runtime::store::Store;
 use runtime::{clock, logging, shutdown};
@@ -55,11 +55,19 @@ async fn run(
     let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
     let store = Store::open(&settings.home.runtime().join("runtime.db")).await?;
     let sandbox = Sandbox::probe(&settings.home, &settings.jail)?;
-    let agency = Arc::new(Agency::new(Arc::clone(&settings), sandbox));
+    let gatekeeper = Arc::new(Standing::default());
+    let agency = Agency::new(Arc::clone(&settings), sandbox, gatekeeper.clone());
+    let agency = Arc::new(agency);
     recovery::sweep(&store, &agency).await?;
 
     let providers = Providers::new(&settings, environment);
-    let sessions = Sessions::new(Arc::clone(&settings), providers, store.clone(), agency);
+    let sessions = Sessions::new(
+        Arc::clone(&settings),
+        providers,
+        store.clone(),
+        agency,
+        gatekeeper,
+    );
     let keys = keys.iter().map(StatementKey::new).collect();
     let verifier = Verifier::new(keys, clock::now().timestamp_millis());
     let registry = Registry::new(store.clone(), Arc::clone(&settings));

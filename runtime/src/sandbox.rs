@@ -125,6 +125,9 @@ pub enum SandboxError {
     /// The supervisor cannot be told what to do.
     #[error("cannot tell the supervisor what to do: {0}")]
     Lifeline(io::Error),
+    /// Processes went on although they were halted.
+    #[error("cannot freeze all processes of the program")]
+    NotFrozen,
     /// The program never ran.
     #[error("cannot run the program in the jail: {0}")]
     NotRun(String),

@@ -4,6 +4,8 @@
 //! along, and moves only as [`state`] allows. No lock is held across an `await`.
 
 pub mod acceptance;
+pub mod gate;
+pub mod halt;
 pub mod learning;
 pub mod live;
 pub mod output;
@@ -17,6 +19,7 @@ pub mod verdict;
 
 mod attended;
 mod orphans;
+mod questions;
 mod trail;
 mod workshop;
 
@@ -27,6 +30,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config::contract::caller::{Caller, Statement};
+use config::contract::id::SessionId;
 use config::contract::session::{
     Enforcement, SessionState, SessionView, StartSession, Verification,
 };
@@ -40,6 +44,7 @@ use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError};
 use crate::store::{NewEvent, NewSession, Store, StoreError};
 use acceptance::{Accepted, Unacceptable};
+use gate::Gatekeeper;
 use live::{Assignment, Live};
 use queue::{Full, Place, Queue};
 
@@ -113,6 +118,7 @@ struct Inner {
     providers: Providers,
     store: Store,
     worker: Arc<dyn Worker>,
+    gatekeeper: Arc<dyn Gatekeeper>,
     queue: Queue,
     table: Mutex<Table>,
 }
@@ -133,6 +139,7 @@ impl Sessions {
         providers: Providers,
         store: Store,
         worker: Arc<dyn Worker>,
+        gatekeeper: Arc<dyn Gatekeeper>,
     ) -> Self {
         let queue = Queue::new(&settings.sessions);
         Self {
@@ -141,6 +148,7 @@ impl Sessions {
                 providers,
                 store,
                 worker,
+                gatekeeper,
                 queue,
                 table: Mutex::default(),
             }),
@@ -171,6 +179,16 @@ impl Sessions {
         let mut live = self.inner.table().live.clone();
         live.reverse();
         live
+    }
+
+    /// Returns who decides at gates.
+    fn gatekeeper(&self) -> &dyn Gatekeeper {
+        self.inner.gatekeeper.as_ref()
+    }
+
+    /// Returns a session as stored.
+    async fn stored(&self, id: &SessionId) -> Result<Option<SessionView>, StoreError> {
+        self.inner.store.session(id).await
     }
 
     /// Returns the name of the default provider.

@@ -23,6 +23,7 @@ mod links;
 mod main_job;
 mod metrics;
 mod oidc;
+mod pausing;
 mod projects;
 mod promises;
 mod protocols;

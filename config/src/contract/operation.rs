@@ -269,6 +269,30 @@ pub static OPERATIONS: &[Operation] = &[
         .idempotent()
         .recorded_as("session.stop")
         .on("session", "Stops the only live session."),
+    Operation::change("session.pause", "/api/sessions/{id}/pause", Scope::Control)
+        .idempotent()
+        .on("session", "Pauses one session: everything of it is frozen."),
+    Operation::change(
+        "session.resume",
+        "/api/sessions/{id}/resume",
+        Scope::Control,
+    )
+    .idempotent()
+    .on(
+        "session",
+        "Approves what one session waits for, or lets it go on.",
+    ),
+    Operation::change("control.pause", "/api/control/pause", Scope::Control)
+        .idempotent()
+        .recorded_as("session.pause")
+        .on("session", "Pauses the only session that works."),
+    Operation::change("control.resume", "/api/control/resume", Scope::Control)
+        .idempotent()
+        .recorded_as("session.resume")
+        .on(
+            "session",
+            "Resumes the only session that is paused or waits for a person.",
+        ),
     Operation::read("project.list", "/api/registry/projects", Scope::Read)
         .on("project", "Lists the registered projects, by path."),
     Operation::change("project.register", "/api/registry/projects", Scope::Control)

@@ -18,9 +18,11 @@ mod health;
 mod memory;
 mod metrics;
 mod output;
+mod pause;
 mod private_file;
 mod process;
 mod projects;
+mod resume;
 mod start;
 mod status;
 mod stop;
@@ -55,6 +57,8 @@ struct Arguments {
 enum Command {
     Start(start::Arguments),
     Status(status::Arguments),
+    Pause(pause::Arguments),
+    Resume(resume::Arguments),
     Stop(stop::Arguments),
     #[command(subcommand)]
     Dashboard(dashboard::Command),
@@ -88,6 +92,8 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Start(arguments) => start::run(&context, &arguments),
         Command::Status(arguments) => status::run(&context, &arguments),
+        Command::Pause(arguments) => pause::run(&context, &arguments),
+        Command::Resume(arguments) => resume::run(&context, &arguments),
         Command::Stop(arguments) => stop::run(&context, &arguments),
         Command::Dashboard(command) => dashboard::run(&context, &command),
         Command::Enterprise(arguments) => enterprise::run(&context, arguments),

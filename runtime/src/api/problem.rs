@@ -14,6 +14,8 @@ use crate::memory::MemoryError;
 use crate::registry::RegistryError;
 use crate::session::StartError;
 use crate::session::acceptance::Unacceptable;
+use crate::session::gate::GateError;
+use crate::session::halt::HaltError;
 use crate::session::stop::StopError;
 use crate::store::StoreError;
 
@@ -205,6 +207,57 @@ impl From<StopError> for Refused {
                     .into()
             }
             StopError::Store(error) => internal(&error),
+        }
+    }
+}
+
+impl From<HaltError> for Refused {
+    fn from(error: HaltError) -> Self {
+        let detail = error.to_string();
+        match error {
+            HaltError::Unknown(id) => no_session(&id),
+            HaltError::NoCandidate(_) => Problem::new("no-live-session", "No session fits", 409)
+                .detail(detail)
+                .fix("list sessions with loki status")
+                .into(),
+            HaltError::Several { candidates, .. } => {
+                let mut problem = Problem::new("ambiguous-session", "Several sessions fit", 409)
+                    .detail(detail)
+                    .fix("name one: loki pause ID or loki resume ID");
+                problem.candidates = candidates.iter().map(ToString::to_string).collect();
+                problem.into()
+            }
+            HaltError::WrongState { .. } => {
+                Problem::new("wrong-state", "The session's state does not allow it", 409)
+                    .detail(detail)
+                    .fix("look at it with loki status")
+                    .into()
+            }
+            HaltError::Later { .. } => Problem::new("later", "It takes effect later", 503)
+                .detail(detail)
+                .fix("nothing more has to be asked; look at it with loki status")
+                .into(),
+            HaltError::Gate(error) => error.into(),
+            HaltError::Store(error) => internal(&error),
+        }
+    }
+}
+
+impl From<GateError> for Refused {
+    fn from(error: GateError) -> Self {
+        let detail = error.to_string();
+        match error {
+            GateError::MayNot(_) => Problem::new("may-not-approve", "You may not approve it", 403)
+                .detail(detail)
+                .fix("let somebody else approve it")
+                .into(),
+            GateError::NothingWaits(_) => {
+                Problem::new("nothing-waits", "Nothing waits for approval", 409)
+                    .detail(detail)
+                    .fix("look at it with loki status")
+                    .into()
+            }
+            GateError::Broken(_) => internal(&error),
         }
     }
 }

@@ -14,6 +14,7 @@ use jail::request::GRACE_MAX;
 use jail::{Exit, Layers, Report, Request, StoppedBy};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::time::Instant;
 
 use super::SandboxError;
 
@@ -178,6 +179,31 @@ impl Tree {
         self.request(Request::Kill).await
     }
 
+    /// Halts the whole tree and waits until nothing of it runs. A tree that ended meanwhile, or is
+    /// about to, is no error.
+    ///
+    /// # Errors
+    /// When the supervisor cannot be told, or something of the tree still runs after a while.
+    pub async fn freeze(&mut self) -> Result<(), SandboxError> {
+        self.request(Request::Freeze).await?;
+        let give_up = Instant::now() + FREEZE_TIME_MAX;
+        while is_running(self.supervisor) {
+            if Instant::now() > give_up {
+                return Err(SandboxError::NotFrozen);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Lets a frozen tree go on. Does not wait.
+    ///
+    /// # Errors
+    /// As [`Self::stop`].
+    pub async fn thaw(&mut self) -> Result<(), SandboxError> {
+        self.request(Request::Thaw).await
+    }
+
     /// Waits until the whole tree is gone. Output that was not fetched is dropped.
     ///
     /// # Errors
@@ -308,6 +334,17 @@ fn read_line<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     let line = std::fs::read(path).ok()?;
     serde_json::from_slice(&line).ok()
 }
+
+/// Tells whether anything below the supervisor may still run: neither frozen nor gone.
+fn is_running(supervisor: u32) -> bool {
+    let halted = jail::tree::is_frozen(supervisor).unwrap_or(false);
+    !halted && jail::tree::is_inhabited(supervisor).unwrap_or(true)
+}
+
+/// The supervisor itself gives up sooner.
+const FREEZE_TIME_MAX: Duration = Duration::from_secs(5);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 const CHUNK_BYTES_MAX: usize = 16 * 1024;
 

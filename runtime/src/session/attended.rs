@@ -10,11 +10,13 @@ use config::private;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
+use super::halt::{self, Held};
 use super::live::Live;
 use super::orphans;
 use super::output::Output;
-use super::workshop::WorkError;
-use crate::sandbox::{Chunk, Confined, Cut, Sandbox, Tree};
+use super::trail::Trail;
+use super::workshop::{WorkError, Workshop};
+use crate::sandbox::{Chunk, Confined, Cut, Tree};
 use crate::store::Process;
 
 /// Bounds on one process tree.
@@ -94,18 +96,19 @@ impl Recorder {
 
 /// Starts a program and attends its tree until that is gone.
 pub(super) async fn attend(
-    live: &Live,
-    sandbox: &Sandbox,
+    workshop: &Workshop<'_>,
     confined: Confined,
     bounds: Bounds,
     recorder: &mut Recorder,
 ) -> Result<Attended, WorkError> {
-    if live.stop_request().is_some() {
+    let Workshop { live, trail, .. } = *workshop;
+    let held = halt::hold(live, trail).await?;
+    if held == Held::Stopped || live.stop_request().is_some() {
         return Ok(Attended::Stopped);
     }
-    let mut tree = sandbox.start(confined, bounds.output_bytes_max)?;
+    let mut tree = workshop.sandbox.start(confined, bounds.output_bytes_max)?;
     remember(live, &tree).await?;
-    let followed = follow(live, &mut tree, bounds, recorder).await;
+    let followed = follow(live, trail, &mut tree, bounds, recorder).await;
     if followed.is_err() {
         tree.kill().await?;
     }
@@ -133,6 +136,7 @@ enum Followed {
 /// Takes the output until there is no more; asks the tree to end when it has to.
 async fn follow(
     live: &Live,
+    trail: &Trail,
     tree: &mut Tree,
     bounds: Bounds,
     recorder: &mut Recorder,
@@ -149,6 +153,16 @@ async fn follow(
             () = &mut deadline, if followed == Followed::ToTheEnd => {
                 followed = Followed::TooLong;
                 tree.stop(bounds.grace).await?;
+            }
+            () = live.pause_asked(), if followed == Followed::ToTheEnd => {
+                let since = Instant::now();
+                tree.freeze().await?;
+                // A stop thaws the tree by itself.
+                if halt::hold(live, trail).await? == Held::Resumed {
+                    tree.thaw().await?;
+                }
+                let later = deadline.deadline() + since.elapsed();
+                deadline.as_mut().reset(later);
             }
             _ = live.stop_asked(), if followed != Followed::Stopped => {
                 followed = Followed::Stopped;

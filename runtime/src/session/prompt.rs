@@ -28,6 +28,8 @@ pub struct Prompt<'prompt> {
     pub output: &'prompt str,
     /// The verify command; empty if there is none.
     pub verify: &'prompt [String],
+    /// What people told the agent since the session began, oldest first.
+    pub guidance: &'prompt [String],
     /// What was learned before, most useful first.
     pub learnings: &'prompt [LearningView],
 }
@@ -58,9 +60,20 @@ impl Prompt<'_> {
                 self.prd_text.trim_end()
             ),
         );
+        self.add_guidance(&mut text);
         self.add_learnings(&mut text);
         self.add_progress(&mut text);
         text
+    }
+
+    fn add_guidance(&self, text: &mut String) {
+        if self.guidance.is_empty() {
+            return;
+        }
+        text.push_str("\n# What people said since (newest last; it wins over the requirements)\n");
+        for said in self.guidance {
+            add(text, format_args!("\n{}\n", said.trim_end()));
+        }
     }
 
     fn add_learnings(&self, text: &mut String) {
@@ -171,6 +184,7 @@ mod tests {
             before: &[],
             output: "",
             verify: &[],
+            guidance: &[],
             learnings: &[],
         };
         assert_eq!(
@@ -200,6 +214,7 @@ mod tests {
             before: &before,
             output: "unused",
             verify: &["make".to_owned(), "test".to_owned()],
+            guidance: &[],
             learnings: &[],
         };
         let text = prompt.write();
@@ -241,6 +256,7 @@ mod tests {
             before: &[],
             output: "",
             verify: &[],
+            guidance: &[],
             learnings: &learnings,
         };
         let text = prompt.write();

@@ -16,9 +16,11 @@ use config::runtime::RuntimeSettings;
 use serde_json::json;
 
 use super::attended::{Attended, Bounds, Recorder, attend};
+use super::gate::{self, Gatekeeper, Passage, Question};
 use super::learning;
 use super::live::Live;
 use super::prompt::Prompt;
+use super::questions;
 use super::trail::{RUNTIME, Trail};
 use super::verdict::{self, AgentEnd, Iteration, Verdict};
 use super::workshop::{WorkError, Workshop};
@@ -32,13 +34,22 @@ use crate::store::NewEvent;
 pub struct Agency {
     settings: Arc<RuntimeSettings>,
     sandbox: Sandbox,
+    gatekeeper: Arc<dyn Gatekeeper>,
 }
 
 impl Agency {
     /// Builds the worker of a runtime.
     #[must_use]
-    pub const fn new(settings: Arc<RuntimeSettings>, sandbox: Sandbox) -> Self {
-        Self { settings, sandbox }
+    pub fn new(
+        settings: Arc<RuntimeSettings>,
+        sandbox: Sandbox,
+        gatekeeper: Arc<dyn Gatekeeper>,
+    ) -> Self {
+        Self {
+            settings,
+            sandbox,
+            gatekeeper,
+        }
     }
 
     /// Returns the way in which programs are started.
@@ -91,7 +102,7 @@ impl Agency {
                 if let Err(error) = learning::keep_notes(live, folder).await {
                     tracing::warn!(session = %live.id(), %error, "agent's notes not kept");
                 }
-                workshop.hand_over(ending).await
+                workshop.hand_over(ending, self.gatekeeper.as_ref()).await
             }
             Ok(None) => stopped(live),
             Err(error) => Ending::failed(error.to_string()),
@@ -104,9 +115,30 @@ impl Agency {
         let mut done = Vec::new();
         let mut output = String::new();
         let known = learning::recall(live).await?;
+        let mut guidance = Vec::new();
         for number in 1..=iterations_max {
+            let question = match done.as_slice() {
+                [] => {
+                    let prompt = self.prompt(live, number, &done, &output, &guidance, &known);
+                    questions::first_run(&live.view(), &live.assignment().provider, &prompt)
+                }
+                done => questions::iteration_end(&live.view(), done, workshop.workspace.tip()),
+            };
+            match self.pass(workshop, &question).await? {
+                Passage::Open => {}
+                Passage::Stopped => return Ok(stopped(live)),
+                Passage::Rejected { by, reason } if done.is_empty() => {
+                    return Ok(Ending::rejected(&by, &reason));
+                }
+                Passage::Rejected { by, reason } => {
+                    guidance.push(format!(
+                        "{by} did not approve iteration {}: {reason}",
+                        number - 1
+                    ));
+                }
+            }
             begin(live, number).await?;
-            let prompt = self.prompt(live, number, &done, &output, &known);
+            let prompt = self.prompt(live, number, &done, &output, &guidance, &known);
             let (agent, said) = self.agent(workshop, number, &prompt).await?;
             output = said;
             let files_changed = workshop.checkpoint(number).await;
@@ -144,12 +176,22 @@ impl Agency {
         )))
     }
 
+    async fn pass(
+        &self,
+        workshop: &Workshop<'_>,
+        question: &Question,
+    ) -> Result<Passage, WorkError> {
+        let (live, trail) = (workshop.live, workshop.trail);
+        gate::pass(live, trail, self.gatekeeper.as_ref(), question).await
+    }
+
     fn prompt(
         &self,
         live: &Live,
         iteration: u32,
         before: &[Iteration],
         output: &str,
+        guidance: &[String],
         learnings: &[LearningView],
     ) -> String {
         let view = live.view();
@@ -161,6 +203,7 @@ impl Agency {
             before,
             output,
             verify: &self.settings.verify,
+            guidance,
             learnings,
         }
         .write()
@@ -203,7 +246,7 @@ impl Agency {
         );
         live.set_at_work(true);
         let bounds = self.bounds(self.settings.sessions.iteration_timeout);
-        let attended = attend(live, workshop.sandbox, confined, bounds, &mut recorder).await;
+        let attended = attend(workshop, confined, bounds, &mut recorder).await;
         live.set_at_work(false);
         let tail = recorder.finish(live).await?;
         let end = match attended? {
@@ -243,7 +286,7 @@ impl Agency {
             let log = folder.directory().join(format!("verify-{iteration}.log"));
             let mut recorder = Recorder::new(&log, iteration, false)?;
             let bounds = self.bounds(self.settings.sessions.verify_timeout);
-            let attended = attend(live, workshop.sandbox, confined, bounds, &mut recorder).await;
+            let attended = attend(workshop, confined, bounds, &mut recorder).await;
             let output = recorder.finish(live).await?;
             match attended? {
                 Attended::Exited(0) => Verification::Passed,

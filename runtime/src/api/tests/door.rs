@@ -28,6 +28,7 @@ use crate::api::{Api, router};
 use crate::clock;
 use crate::provider::Providers;
 use crate::registry::Registry;
+use crate::session::gate::Standing;
 use crate::session::live::Live;
 use crate::session::{Ending, Sessions, Worker};
 use crate::store::Store;
@@ -103,7 +104,9 @@ impl Called {
         let socket = settings.socket.clone();
         let settings = Arc::new(settings);
         let registry = Registry::new(store.clone(), Arc::clone(&settings));
-        let sessions = Sessions::new(settings, providers, store.clone(), Arc::new(UntilStopped));
+        let gatekeeper = Arc::new(Standing::default());
+        let worker = Arc::new(UntilStopped);
+        let sessions = Sessions::new(settings, providers, store.clone(), worker, gatekeeper);
         let verifier = Verifier::new(vec![key(KEY)], clock::now().timestamp_millis() - 60_000);
         let api = Api::new(sessions.clone(), store.clone(), registry, verifier);
         let door = Door::open(&socket, &lock).await.expect("door");
