@@ -1,6 +1,7 @@
 //! The contract between callers, the gateway and the runtime: who may ask for what, in which words.
 
 pub mod agent_audit;
+pub mod approval;
 pub mod audit;
 pub mod caller;
 pub mod endpoint;

@@ -72,7 +72,11 @@ impl Policy {
                 Err(mistake) => mistakes.push(mistake),
             }
         }
-        if mistakes.is_empty() { Ok(policy) } else { Err(mistakes) }
+        if mistakes.is_empty() {
+            Ok(policy)
+        } else {
+            Err(mistakes)
+        }
     }
 
     /// Returns the policy with further blocked commands, as a caller may ask for.
@@ -126,7 +130,9 @@ impl Policy {
         let mut all_allowed = !reading.pieces.is_empty() && reading.doubts.is_empty();
         for piece in &reading.pieces {
             let found = self.judge_piece(piece, around.home);
-            all_allowed &= found.iter().any(|finding| finding.verdict == Verdict::Allow);
+            all_allowed &= found
+                .iter()
+                .any(|finding| finding.verdict == Verdict::Allow);
             findings.extend(found);
         }
         for doubt in reading.doubts {
@@ -142,7 +148,10 @@ impl Policy {
         findings.truncate(FINDINGS_MAX);
         Judgement {
             verdict: strictest.unwrap_or(Verdict::Allow),
-            reads_only: reading::only(&reading.pieces) && findings.iter().all(|finding| finding.verdict == Verdict::Allow),
+            reads_only: reading::only(&reading.pieces)
+                && findings
+                    .iter()
+                    .all(|finding| finding.verdict == Verdict::Allow),
             allowed_by_rule: all_allowed,
             findings,
         }
@@ -165,13 +174,28 @@ impl Policy {
             });
         };
         for danger in &self.dangers {
-            find(danger.fit(piece, home), Verdict::Deny, danger.entry(), danger.meaning());
+            find(
+                danger.fit(piece, home),
+                Verdict::Deny,
+                danger.entry(),
+                danger.meaning(),
+            );
         }
         for (entry, pattern) in &self.blocked {
-            find(pattern.fit(piece, home), Verdict::Deny, entry, "the operator or the caller blocked it");
+            find(
+                pattern.fit(piece, home),
+                Verdict::Deny,
+                entry,
+                "the operator or the caller blocked it",
+            );
         }
         for rule in &self.rules {
-            find(rule.pattern.fit(piece, home), rule.decision, &rule.name, &rule.reason);
+            find(
+                rule.pattern.fit(piece, home),
+                rule.decision,
+                &rule.name,
+                &rule.reason,
+            );
         }
         findings
     }

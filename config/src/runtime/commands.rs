@@ -72,11 +72,17 @@ fn rules(reader: &mut Reader) -> Vec<CommandRule> {
         };
         if rule.decision == Verdict::Unknown {
             let place = format!("commands.rules.{name}.decision");
-            reader.mistake(&place, format!("{decision:?} is no decision: use allow, ask or deny"));
+            reader.mistake(
+                &place,
+                format!("{decision:?} is no decision: use allow, ask or deny"),
+            );
         }
         if rule.matches.is_empty() {
             let place = format!("commands.rules.{name}.match");
-            reader.mistake(&place, "gives no example: list at least one command that it must match");
+            reader.mistake(
+                &place,
+                "gives no example: list at least one command that it must match",
+            );
         }
         rules.push(rule);
     }

@@ -21,8 +21,12 @@ pub(super) enum Danger {
 }
 
 impl Danger {
-    pub(super) const EVERY: [Self; 4] =
-        [Self::RootDeletion, Self::RawDisk, Self::FileSystem, Self::ForkBomb];
+    pub(super) const EVERY: [Self; 4] = [
+        Self::RootDeletion,
+        Self::RawDisk,
+        Self::FileSystem,
+        Self::ForkBomb,
+    ];
 
     /// Returns the entry that stands for it.
     pub(super) const fn entry(self) -> &'static str {
@@ -69,14 +73,21 @@ fn deletes_root(piece: &Piece, home: &str) -> Fit {
     let root = |words: &[&Word]| {
         let found = words.iter().map(|word| is_root(word, place)).max();
         let found = found.unwrap_or(Fit::No);
-        if given.uncertain { found.max(Fit::Maybe) } else { found }
+        if given.uncertain {
+            found.max(Fit::Maybe)
+        } else {
+            found
+        }
     };
     match piece.name.as_str() {
         "rm" => root(&given.operands).min(given.has("-r")),
         "mv" => root(&given.operands[..given.operands.len().saturating_sub(1)]),
         "rsync" => {
             let deletes = given.flags.iter().any(|flag| flag.starts_with("--del"));
-            let target = given.operands.last().map_or(Fit::No, |word| is_root(word, place));
+            let target = given
+                .operands
+                .last()
+                .map_or(Fit::No, |word| is_root(word, place));
             Fit::sure(deletes).min(target)
         }
         "find" => {
@@ -98,7 +109,11 @@ fn writes_disk(piece: &Piece, home: &str) -> Fit {
     let redirected = piece.writes.iter().map(disk).max().unwrap_or(Fit::No);
     let name = piece.name.as_str();
     let by_operand = if matches!(name, "dd" | "dcfldd" | "dc3dd") {
-        piece.arguments.iter().map(|word| copies(word, piece, home)).max()
+        piece
+            .arguments
+            .iter()
+            .map(|word| copies(word, piece, home))
+            .max()
     } else if name == "fdisk" && piece.arguments.iter().any(|word| word.text == "-l") {
         None
     } else if DISK_WRITERS.contains(&name) {
@@ -125,11 +140,35 @@ fn makes_file_system(name: &str) -> bool {
 
 /// Programs that write to the disk which they are given.
 const DISK_WRITERS: &[&str] = &[
-    "badblocks", "blkdiscard", "cfdisk", "cp", "cryptsetup", "ddrescue", "fdisk", "gdisk", "hdparm",
-    "install", "mv", "parted", "sfdisk", "sgdisk", "shred", "tee", "truncate", "wipefs", "nvme",
+    "badblocks",
+    "blkdiscard",
+    "cfdisk",
+    "cp",
+    "cryptsetup",
+    "ddrescue",
+    "fdisk",
+    "gdisk",
+    "hdparm",
+    "install",
+    "mv",
+    "parted",
+    "sfdisk",
+    "sgdisk",
+    "shred",
+    "tee",
+    "truncate",
+    "wipefs",
+    "nvme",
 ];
 
 /// Programs that make file systems under another name.
 const FILE_SYSTEM_MAKERS: &[&str] = &[
-    "mke2fs", "mkdosfs", "mkntfs", "mkreiserfs", "mkudffs", "mkswap", "newfs", "newfs_msdos",
+    "mke2fs",
+    "mkdosfs",
+    "mkntfs",
+    "mkreiserfs",
+    "mkudffs",
+    "mkswap",
+    "newfs",
+    "newfs_msdos",
 ];

@@ -19,7 +19,10 @@ pub(super) enum Code {
 /// Returns the code that a program is given.
 pub(super) fn code(name: &str, arguments: &[Word], input: &Input) -> Vec<Code> {
     let mut found = of_options(name, arguments);
-    if let Some((_, flags)) = INTERPRETERS.iter().find(|(start, _)| is_version_of(start, name)) {
+    if let Some((_, flags)) = INTERPRETERS
+        .iter()
+        .find(|(start, _)| is_version_of(start, name))
+    {
         found.extend(interpreter(arguments, flags, input));
     }
     match name {
@@ -93,7 +96,9 @@ fn interpreter(arguments: &[Word], flags: &[&str], input: &Input) -> Vec<Code> {
         }
         skip = matches!(text, "-W" | "-X" | "-r" | "--require");
     }
-    let asks = arguments.iter().any(|word| matches!(word.text.as_str(), "--version" | "-V" | "-v" | "--help"));
+    let asks = arguments
+        .iter()
+        .any(|word| matches!(word.text.as_str(), "--version" | "-V" | "-v" | "--help"));
     if !file && !asks {
         match input {
             Input::Text(text) => found.push(Code::Foreign(text.clone())),
@@ -105,7 +110,12 @@ fn interpreter(arguments: &[Word], flags: &[&str], input: &Input) -> Vec<Code> {
 }
 
 fn awk(arguments: &[Word]) -> Vec<Code> {
-    let runs = |text: &str| text.contains("system(") || text.contains("getline") || text.contains("| \"") || text.contains("|\"");
+    let runs = |text: &str| {
+        text.contains("system(")
+            || text.contains("getline")
+            || text.contains("| \"")
+            || text.contains("|\"")
+    };
     arguments
         .iter()
         .filter(|word| runs(&word.text) || (word.text.contains(HOLE) && word.text.contains('{')))
@@ -116,7 +126,8 @@ fn awk(arguments: &[Word]) -> Vec<Code> {
 fn sed(arguments: &[Word]) -> Vec<Code> {
     let runs = |text: &str| {
         let script = text.trim();
-        let command = script.trim_start_matches(|sign: char| sign.is_ascii_digit() || "$,! ".contains(sign));
+        let command =
+            script.trim_start_matches(|sign: char| sign.is_ascii_digit() || "$,! ".contains(sign));
         let flag = script.starts_with('s') && {
             let mark = script.chars().nth(1).unwrap_or('/');
             let flags = script.rsplit(mark).next().unwrap_or("");
@@ -128,7 +139,9 @@ fn sed(arguments: &[Word]) -> Vec<Code> {
         .iter()
         .filter(|word| runs(&word.text))
         .map(|word| {
-            let text = word.text.trim_start_matches(|sign: char| sign.is_ascii_digit() || "$,! e".contains(sign));
+            let text = word
+                .text
+                .trim_start_matches(|sign: char| sign.is_ascii_digit() || "$,! e".contains(sign));
             Code::Shell(text.to_owned())
         })
         .flat_map(|code| [code, Code::Unknown("sed runs commands")])
@@ -140,7 +153,9 @@ fn editor(arguments: &[Word]) -> Vec<Code> {
         .iter()
         .filter_map(|word| {
             let text = word.text.trim_start_matches(['+', ':', ' ', '%']);
-            let text = text.strip_prefix('!').or_else(|| text.strip_prefix("silent !"))?;
+            let text = text
+                .strip_prefix('!')
+                .or_else(|| text.strip_prefix("silent !"))?;
             Some(Code::Shell(text.to_owned()))
         })
         .collect()
@@ -161,7 +176,10 @@ fn of_options(name: &str, arguments: &[Word]) -> Vec<Code> {
                 && (option.ends_with('=') || !option.starts_with("--"))
             {
                 found.push(Code::Shell(value.to_owned()));
-            } else if let Some(value) = text.strip_prefix(option).and_then(|rest| rest.strip_prefix('=')) {
+            } else if let Some(value) = text
+                .strip_prefix(option)
+                .and_then(|rest| rest.strip_prefix('='))
+            {
                 found.push(Code::Shell(value.to_owned()));
             }
         }
@@ -172,7 +190,8 @@ fn of_options(name: &str, arguments: &[Word]) -> Vec<Code> {
 /// Returns whether a program is an interpreter of this name, as `python3.12` is `python`.
 fn is_version_of(start: &str, name: &str) -> bool {
     name.strip_prefix(start).is_some_and(|rest| {
-        rest.chars().all(|sign| sign.is_ascii_digit() || sign == '.' || sign == '-')
+        rest.chars()
+            .all(|sign| sign.is_ascii_digit() || sign == '.' || sign == '-')
     })
 }
 

@@ -64,7 +64,9 @@ pub(super) fn is_root(word: &Word, place: Place<'_>) -> Fit {
     }
     let guesses = ["", "/"].map(|guess| word.text.replace(HOLE, guess));
     let could = word.text.chars().all(|letter| letter == HOLE)
-        || guesses.iter().any(|guess| !guess.is_empty() && names_root(guess, word, place));
+        || guesses
+            .iter()
+            .any(|guess| !guess.is_empty() && names_root(guess, word, place));
     if could { Fit::Maybe } else { Fit::No }
 }
 
@@ -101,7 +103,10 @@ pub(super) fn is_disk(word: &Word, place: Place<'_>) -> Fit {
 
 /// Returns the last part of a path.
 pub(super) fn base_name(text: &str) -> &str {
-    text.trim_end_matches('/').rsplit('/').next().unwrap_or(text)
+    text.trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or(text)
 }
 
 /// Block devices as the kernel and udev name them.

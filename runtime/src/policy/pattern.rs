@@ -35,7 +35,10 @@ pub(super) enum BadPattern {
 impl Pattern {
     /// Reads a pattern: words of one simple command.
     pub(super) fn read(text: &str) -> Result<Self, BadPattern> {
-        if let Some(sign) = text.chars().find(|sign| ";|&<>(){}$`'\"\\\n".contains(*sign)) {
+        if let Some(sign) = text
+            .chars()
+            .find(|sign| ";|&<>(){}$`'\"\\\n".contains(*sign))
+        {
             return Err(BadPattern::NotSimple(sign));
         }
         let mut words = text.split_whitespace();
@@ -47,12 +50,16 @@ impl Pattern {
         let words: Vec<Word> = words.map(Word::known).collect();
         let given = Given::of(&program, &words);
         // A cluster stands for its letters, unless it is a word as in `find -delete`.
-        let is_cluster = |flag: &str| {
-            !flag.starts_with("--") && (3..=CLUSTER_MAX).contains(&flag.len())
+        let is_cluster =
+            |flag: &str| !flag.starts_with("--") && (3..=CLUSTER_MAX).contains(&flag.len());
+        let in_word = |flag: &str| {
+            flag.len() == 2
+                && given.flags.iter().any(|other| {
+                    !other.starts_with("--")
+                        && other.len() > CLUSTER_MAX
+                        && other.contains(&flag[1..])
+                })
         };
-        let in_word = |flag: &str| flag.len() == 2 && given.flags.iter().any(|other| {
-            !other.starts_with("--") && other.len() > CLUSTER_MAX && other.contains(&flag[1..])
-        });
         let flags = given
             .flags
             .iter()
@@ -61,7 +68,11 @@ impl Pattern {
             .collect();
         Ok(Self {
             flags,
-            operands: given.operands.iter().map(|word| word.text.clone()).collect(),
+            operands: given
+                .operands
+                .iter()
+                .map(|word| word.text.clone())
+                .collect(),
             program,
         })
     }
@@ -135,7 +146,9 @@ impl<'a> Given<'a> {
             } else {
                 given.flags.insert(text.to_owned());
                 let letters = text.chars().skip(1);
-                given.flags.extend(letters.map(|letter| same(program, &format!("-{letter}"))));
+                given
+                    .flags
+                    .extend(letters.map(|letter| same(program, &format!("-{letter}"))));
             }
         }
         given
@@ -155,7 +168,10 @@ impl<'a> Given<'a> {
 
     /// Returns whether an operand is there: a word at its place, a path or a beginning anywhere.
     fn names(&self, wanted: &str, position: usize, place: Place<'_>) -> Fit {
-        let anywhere = position > 0 || wanted.contains('/') || wanted.ends_with('=') || wanted.starts_with('~');
+        let anywhere = position > 0
+            || wanted.contains('/')
+            || wanted.ends_with('=')
+            || wanted.starts_with('~');
         let candidates = if anywhere {
             self.operands.as_slice()
         } else {
@@ -166,7 +182,11 @@ impl<'a> Given<'a> {
             .map(|word| fits_operand(wanted, word, place))
             .max()
             .unwrap_or(Fit::No);
-        if self.uncertain { found.max(Fit::Maybe) } else { found }
+        if self.uncertain {
+            found.max(Fit::Maybe)
+        } else {
+            found
+        }
     }
 }
 
@@ -176,7 +196,11 @@ fn fits_operand(wanted: &str, word: &Word, place: Place<'_>) -> Fit {
     }
     if wanted.ends_with('=') {
         let starts = word.text.starts_with(wanted);
-        return if starts || word.is_known() { Fit::sure(starts) } else { Fit::Maybe };
+        return if starts || word.is_known() {
+            Fit::sure(starts)
+        } else {
+            Fit::Maybe
+        };
     }
     if !word.is_known() {
         return Fit::Maybe;

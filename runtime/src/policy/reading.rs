@@ -25,7 +25,11 @@ fn by_name(piece: &Piece) -> bool {
             })
         })
     };
-    let operands = piece.arguments.iter().filter(|word| !word.text.starts_with('-')).count();
+    let operands = piece
+        .arguments
+        .iter()
+        .filter(|word| !word.text.starts_with('-'))
+        .count();
     match piece.name.as_str() {
         "[" | "basename" | "cat" | "cd" | "cmp" | "cut" | "df" | "dirname" | "du" | "echo"
         | "egrep" | "false" | "fgrep" | "grep" | "head" | "id" | "ls" | "nl" | "printf" | "pwd"
@@ -37,7 +41,8 @@ fn by_name(piece: &Piece) -> bool {
         "uniq" => operands <= 1,
         "rg" => lacks(&["--pre", "--hostname-bin", "-z", "--search-zip"]),
         "find" => lacks(&[
-            "-exec", "-execdir", "-ok", "-okdir", "-delete", "-fprint", "-fprint0", "-fprintf", "-fls",
+            "-exec", "-execdir", "-ok", "-okdir", "-delete", "-fprint", "-fprint0", "-fprintf",
+            "-fls",
         ]),
         _ => false,
     }

@@ -48,12 +48,22 @@ impl Rule {
             fix: fix.to_owned(),
         };
         let pattern = Pattern::read(&settings.pattern).map_err(|why| {
-            mistake("pattern", format!("{:?} {why}", settings.pattern), "write the words of one simple command")
+            mistake(
+                "pattern",
+                format!("{:?} {why}", settings.pattern),
+                "write the words of one simple command",
+            )
         })?;
-        if settings.decision == Verdict::Allow && pattern.is_bare() && runs_anything(pattern.program()) {
+        if settings.decision == Verdict::Allow
+            && pattern.is_bare()
+            && runs_anything(pattern.program())
+        {
             return Err(mistake(
                 "pattern",
-                format!("{:?} would allow everything, since it runs other programs", settings.pattern),
+                format!(
+                    "{:?} would allow everything, since it runs other programs",
+                    settings.pattern
+                ),
                 "allow what it is given as well, such as git status",
             ));
         }
@@ -69,12 +79,18 @@ impl Rule {
     pub(super) fn failed_examples(&self, settings: &CommandRule) -> Vec<PolicyMistake> {
         let wrong = |part: &str, example: &String, does: &str| PolicyMistake {
             key: format!("commands.rules.{}.{part}", self.name),
-            why: format!("the pattern {:?} {does} the example {example:?}", settings.pattern),
+            why: format!(
+                "the pattern {:?} {does} the example {example:?}",
+                settings.pattern
+            ),
             fix: "correct the pattern or the example".to_owned(),
         };
         let matches = |example: &String| {
             let reading = shell::read(example, "/", "/root");
-            reading.pieces.iter().any(|piece| self.pattern.fit(piece, "/root") == Fit::Yes)
+            reading
+                .pieces
+                .iter()
+                .any(|piece| self.pattern.fit(piece, "/root") == Fit::Yes)
         };
         let missed = settings
             .matches
@@ -93,8 +109,9 @@ impl Rule {
 /// Returns whether a program runs whatever it is given.
 fn runs_anything(program: &str) -> bool {
     const OTHERS: &[&str] = &[
-        "awk", "busybox", "bun", "deno", "docker", "env", "eval", "exec", "find", "git", "make", "node", "npm", "npx", "perl", "php",
-        "python", "python3", "ruby", "sed", "ssh", "su", "sudo", "toybox", "xargs", "doas", "command", "timeout", "nice", "nohup", "time",
+        "awk", "busybox", "bun", "deno", "docker", "env", "eval", "exec", "find", "git", "make",
+        "node", "npm", "npx", "perl", "php", "python", "python3", "ruby", "sed", "ssh", "su",
+        "sudo", "toybox", "xargs", "doas", "command", "timeout", "nice", "nohup", "time",
     ];
     OTHERS.contains(&program) || wrapper::SHELLS.contains(&program)
 }

@@ -94,7 +94,10 @@ impl Shell {
             return None;
         }
         let mut parser = Parser::new();
-        if parser.set_language(&tree_sitter_bash::LANGUAGE.into()).is_err() {
+        if parser
+            .set_language(&tree_sitter_bash::LANGUAGE.into())
+            .is_err()
+        {
             self.doubt(text, "the grammar cannot be used");
             return None;
         }
@@ -245,12 +248,18 @@ impl Shell {
                 match target {
                     Some(target) if operator.contains('>') => {
                         let copies = operator.ends_with('&')
-                            && target.text.chars().all(|sign| sign.is_ascii_digit() || sign == '-');
+                            && target
+                                .text
+                                .chars()
+                                .all(|sign| sign.is_ascii_digit() || sign == '-');
                         if !copies {
                             streams.writes.push(target);
                         }
                     }
-                    Some(Word { content: Some(text), .. }) => streams.input = Input::Text(text),
+                    Some(Word {
+                        content: Some(text),
+                        ..
+                    }) => streams.input = Input::Text(text),
                     Some(_) | None => streams.input = Input::Unknown,
                 }
             }
@@ -277,8 +286,13 @@ impl Shell {
                             streams.input = input;
                         }
                         "pipeline" => after.extend(named(child)),
-                        "word" | "string" | "raw_string" | "concatenation" | "expansion"
-                        | "simple_expansion" | "command_substitution" => {
+                        "word"
+                        | "string"
+                        | "raw_string"
+                        | "concatenation"
+                        | "expansion"
+                        | "simple_expansion"
+                        | "command_substitution" => {
                             let words = self.words(child, source);
                             streams.arguments.extend(words);
                         }
@@ -331,7 +345,9 @@ impl Shell {
     }
 
     fn function(&mut self, node: Node<'_>, source: &str) -> Option<String> {
-        let name = node.child_by_field_name("name").map(|name| part(name, source));
+        let name = node
+            .child_by_field_name("name")
+            .map(|name| part(name, source));
         let (Some(name), Some(body)) = (name, node.child_by_field_name("body")) else {
             return None;
         };
@@ -344,7 +360,8 @@ impl Shell {
         self.node(body, source, &Input::Inherited);
         (self.variables, self.directory) = (variables, directory);
         self.positional = positional;
-        self.functions.insert(name.to_owned(), part(body, source).to_owned());
+        self.functions
+            .insert(name.to_owned(), part(body, source).to_owned());
         Some(String::new())
     }
 

@@ -65,11 +65,19 @@ fn the_corpus_gets_the_verdicts_it_names() {
         for case in cases {
             let judged = policy.judge(&case.command, AROUND);
             if judged.verdict != expected {
-                wrong.push(format!("{} instead of {expected}: {:?} ({}) {:?}", judged.verdict, case.command, case.why, judged.findings));
+                wrong.push(format!(
+                    "{} instead of {expected}: {:?} ({}) {:?}",
+                    judged.verdict, case.command, case.why, judged.findings
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -78,35 +86,56 @@ fn entries_name_programs_flags_paths_and_beginnings() {
         let found = verdict(&blocking(&[entry]), command);
         assert_eq!(found, expected, "{entry:?} on {command:?}");
     };
-    for command in ["shutdown", "shutdown -h now", "sudo /sbin/shutdown", "sh -c 'shutdown now'"] {
+    for command in [
+        "shutdown",
+        "shutdown -h now",
+        "sudo /sbin/shutdown",
+        "sh -c 'shutdown now'",
+    ] {
         check("shutdown", command, Verdict::Deny);
     }
     check("shutdown", "git commit -m shutdown", Verdict::Allow);
     check("shutdown", "./shutdown-tests", Verdict::Allow);
     check("git push --force", "git push -f origin main", Verdict::Deny);
-    check("git push --force", "git -C sub push origin --force", Verdict::Deny);
+    check(
+        "git push --force",
+        "git -C sub push origin --force",
+        Verdict::Deny,
+    );
     check("git push --force", "git push origin main", Verdict::Allow);
     check("git push", "git commit -m push", Verdict::Allow);
     check("rm -rf ~", "rm -fr $HOME/", Verdict::Deny);
     check("rm -rf ~", "rm -fr $HOME/x", Verdict::Allow);
-    check("chmod -R 777 /etc/*", "chmod 777 -R /etc/ssh", Verdict::Deny);
+    check(
+        "chmod -R 777 /etc/*",
+        "chmod 777 -R /etc/ssh",
+        Verdict::Deny,
+    );
     check("curl", "wget x", Verdict::Allow);
 }
 
 #[test]
 fn the_defaults_go_only_when_they_are_taken_away() {
     assert_eq!(verdict(&blocking(&["shutdown"]), "rm -rf /"), Verdict::Deny);
-    assert_eq!(verdict(&blocking(&["!default"]), "rm -rf /"), Verdict::Allow);
+    assert_eq!(
+        verdict(&blocking(&["!default"]), "rm -rf /"),
+        Verdict::Allow
+    );
     let own = blocking(&["!default", "rm -rf /"]);
     assert_eq!(verdict(&own, "rm -fr //"), Verdict::Deny);
     assert_eq!(verdict(&own, "mkfs /dev/sda"), Verdict::Allow);
     let blocked = blocking(&["rm -rf /", "dd if=", "mkfs", "shutdown"]).blocked();
-    assert_eq!(blocked, ["rm -rf /", "dd if=", "mkfs", ":(){ :|:& };:", "shutdown"]);
+    assert_eq!(
+        blocked,
+        ["rm -rf /", "dd if=", "mkfs", ":(){ :|:& };:", "shutdown"]
+    );
 }
 
 #[test]
 fn a_caller_adds_and_never_takes_away() {
-    let policy = defaults().tightened(&["curl".to_owned()]).expect("a pattern");
+    let policy = defaults()
+        .tightened(&["curl".to_owned()])
+        .expect("a pattern");
     assert_eq!(verdict(&policy, "curl x"), Verdict::Deny);
     assert_eq!(verdict(&policy, "rm -rf /"), Verdict::Deny);
     assert!(defaults().tightened(&["a | b".to_owned()]).is_err());
@@ -131,24 +160,57 @@ fn rule(decision: Verdict, pattern: &str, matches: &[&str], not_matches: &[&str]
 fn rules_are_proven_by_their_examples_when_they_are_loaded() {
     let check = |commands: Commands, key: &str| {
         let mistakes = Policy::new(&commands).expect_err("a mistake");
-        let keys: Vec<&str> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
+        let keys: Vec<&str> = mistakes
+            .iter()
+            .map(|mistake| mistake.key.as_str())
+            .collect();
         assert_eq!(keys, [key]);
     };
-    check(rule(Verdict::Ask, "git push", &["git pull"], &[]), "commands.rules.mine.match");
-    check(rule(Verdict::Ask, "git push", &["git push"], &["sudo git push -f"]), "commands.rules.mine.not_match");
-    check(rule(Verdict::Ask, "a; b", &["a"], &[]), "commands.rules.mine.pattern");
-    check(rule(Verdict::Ask, "", &["a"], &[]), "commands.rules.mine.pattern");
-    check(rule(Verdict::Allow, "bash", &["bash"], &[]), "commands.rules.mine.pattern");
-    check(rule(Verdict::Allow, "sudo", &["sudo"], &[]), "commands.rules.mine.pattern");
+    check(
+        rule(Verdict::Ask, "git push", &["git pull"], &[]),
+        "commands.rules.mine.match",
+    );
+    check(
+        rule(
+            Verdict::Ask,
+            "git push",
+            &["git push"],
+            &["sudo git push -f"],
+        ),
+        "commands.rules.mine.not_match",
+    );
+    check(
+        rule(Verdict::Ask, "a; b", &["a"], &[]),
+        "commands.rules.mine.pattern",
+    );
+    check(
+        rule(Verdict::Ask, "", &["a"], &[]),
+        "commands.rules.mine.pattern",
+    );
+    check(
+        rule(Verdict::Allow, "bash", &["bash"], &[]),
+        "commands.rules.mine.pattern",
+    );
+    check(
+        rule(Verdict::Allow, "sudo", &["sudo"], &[]),
+        "commands.rules.mine.pattern",
+    );
 }
 
 #[test]
 fn the_strictest_of_rules_and_entries_decides() {
-    let asks = Policy::new(&rule(Verdict::Ask, "git push", &["git push"], &["git pull"])).expect("a policy");
+    let asks = Policy::new(&rule(
+        Verdict::Ask,
+        "git push",
+        &["git push"],
+        &["git pull"],
+    ))
+    .expect("a policy");
     assert_eq!(verdict(&asks, "git push"), Verdict::Ask);
     assert_eq!(verdict(&asks, "git push; rm -rf /"), Verdict::Deny);
     assert_eq!(verdict(&asks, "git pull"), Verdict::Allow);
-    let allows = Policy::new(&rule(Verdict::Allow, "rm -rf", &["rm -rf x"], &[])).expect("a policy");
+    let allows =
+        Policy::new(&rule(Verdict::Allow, "rm -rf", &["rm -rf x"], &[])).expect("a policy");
     assert_eq!(verdict(&allows, "rm -rf /"), Verdict::Deny);
     assert!(allows.judge("rm -rf x", AROUND).allowed_by_rule);
     assert!(!allows.judge("rm -rf x; ls", AROUND).allowed_by_rule);
@@ -158,12 +220,38 @@ fn the_strictest_of_rules_and_entries_decides() {
 fn only_a_short_list_of_commands_reads_only() {
     let policy = defaults();
     let check = |command: &str, expected: bool| {
-        assert_eq!(policy.judge(command, AROUND).reads_only, expected, "{command}");
+        assert_eq!(
+            policy.judge(command, AROUND).reads_only,
+            expected,
+            "{command}"
+        );
     };
-    for command in ["", "git status", "ls > x", "find . -delete", "find . -exec ls {} +", "sort -ox y", "rg --pre=x y", "ls $X", "sudo ls", "cat x | tee y", "uniq a b", "sed -n 1p x", "ls; touch x", "echo $(touch x)", "rm x"] {
+    for command in [
+        "",
+        "git status",
+        "ls > x",
+        "find . -delete",
+        "find . -exec ls {} +",
+        "sort -ox y",
+        "rg --pre=x y",
+        "ls $X",
+        "sudo ls",
+        "cat x | tee y",
+        "uniq a b",
+        "sed -n 1p x",
+        "ls; touch x",
+        "echo $(touch x)",
+        "rm x",
+    ] {
         check(command, false);
     }
-    for command in ["ls -la", "cat a | grep b | wc -l", "find . -name '*.rs'", "rg -n x src 2>/dev/null", "cd src && ls"] {
+    for command in [
+        "ls -la",
+        "cat a | grep b | wc -l",
+        "find . -name '*.rs'",
+        "rg -n x src 2>/dev/null",
+        "cd src && ls",
+    ] {
         check(command, true);
     }
 }

@@ -60,7 +60,11 @@ pub(super) fn push_unquoted(letters: &mut Vec<Letter>, text: &str) {
     let mut characters = text.chars();
     while let Some(value) = characters.next() {
         let quoted = value == '\\';
-        let value = if quoted { characters.next() } else { Some(value) };
+        let value = if quoted {
+            characters.next()
+        } else {
+            Some(value)
+        };
         match value {
             Some('\n') if quoted => {}
             Some(value) => letters.push(Letter { value, quoted }),

@@ -53,7 +53,11 @@ pub(super) fn inside(name: &str, arguments: &[Word], input: &Input) -> Vec<Insid
             found
         }
         "env" => env(arguments),
-        "command" if arguments.iter().any(|word| matches!(word.text.as_str(), "-v" | "-V")) => {
+        "command"
+            if arguments
+                .iter()
+                .any(|word| matches!(word.text.as_str(), "-v" | "-V")) =>
+        {
             Vec::new()
         }
         "at" | "batch" | "crontab" => match input {
@@ -148,12 +152,24 @@ fn shell(name: &str, arguments: &[Word], input: &Input) -> Vec<Inside> {
             text: text.text.clone(),
             positional: arguments.get(1..).unwrap_or_default().to_vec(),
         }],
-        (false, Some((Word { content: Some(text), .. }, positional))) => vec![Inside::Script {
+        (
+            false,
+            Some((
+                Word {
+                    content: Some(text),
+                    ..
+                },
+                positional,
+            )),
+        ) => vec![Inside::Script {
             text: text.clone(),
             positional: positional.to_vec(),
         }],
         (false, Some((file, _))) if !file.is_known() => {
-            vec![Inside::Unknown(format!("{name} {}", file.text), "a shell runs a file that is known only when it runs")]
+            vec![Inside::Unknown(
+                format!("{name} {}", file.text),
+                "a shell runs a file that is known only when it runs",
+            )]
         }
         (false, Some((file, _))) if file.text != "/dev/stdin" && file.text != "-" => Vec::new(),
         (true, None) | (false, _) => match input {
@@ -182,7 +198,11 @@ fn env(arguments: &[Word]) -> Vec<Inside> {
         }
     }
     let directory = value(arguments, &["-C", "--chdir"]);
-    for inside in prefix(arguments, &["-u", "--unset", "-C", "--chdir", "-S", "--split-string"], 0) {
+    for inside in prefix(
+        arguments,
+        &["-u", "--unset", "-C", "--chdir", "-S", "--split-string"],
+        0,
+    ) {
         found.push(match inside {
             Inside::Command { words, .. } => Inside::Command {
                 words,
@@ -195,9 +215,28 @@ fn env(arguments: &[Word]) -> Vec<Inside> {
 }
 
 fn xargs(arguments: &[Word], input: &Input) -> Vec<Inside> {
-    let values = &["-I", "-i", "-n", "-P", "-L", "-l", "-d", "-E", "-e", "-s", "-a", "--max-args", "--max-procs", "--delimiter", "--arg-file", "--replace"];
+    let values = &[
+        "-I",
+        "-i",
+        "-n",
+        "-P",
+        "-L",
+        "-l",
+        "-d",
+        "-E",
+        "-e",
+        "-s",
+        "-a",
+        "--max-args",
+        "--max-procs",
+        "--delimiter",
+        "--arg-file",
+        "--replace",
+    ];
     let mark = value(arguments, &["-I", "--replace"]).or_else(|| {
-        let attached = arguments.iter().find_map(|word| word.text.strip_prefix("-I"));
+        let attached = arguments
+            .iter()
+            .find_map(|word| word.text.strip_prefix("-I"));
         attached.map(Word::known)
     });
     let given: Vec<Word> = match input {
@@ -260,7 +299,11 @@ fn find(arguments: &[Word]) -> Vec<Inside> {
         .take_while(|word| !word.text.starts_with(['-', '(', '!']))
         .cloned()
         .collect();
-    let starts = if starts.is_empty() { vec![Word::known(".")] } else { starts };
+    let starts = if starts.is_empty() {
+        vec![Word::known(".")]
+    } else {
+        starts
+    };
     let mut found = Vec::new();
     let mut rest = arguments;
     while let Some(at) = rest
@@ -287,7 +330,11 @@ fn find(arguments: &[Word]) -> Vec<Inside> {
 fn git(arguments: &[Word]) -> Vec<Inside> {
     let mut found = Vec::new();
     for (at, word) in arguments.iter().enumerate() {
-        let next = |offset: usize| arguments.get(at + offset).map_or("", |word| word.text.as_str());
+        let next = |offset: usize| {
+            arguments
+                .get(at + offset)
+                .map_or("", |word| word.text.as_str())
+        };
         match word.text.as_str() {
             "-c" => {
                 if let Some((key, value)) = next(1).split_once('=') {
@@ -325,12 +372,18 @@ fn setting(key: &str, value: &str) -> Option<Inside> {
     let is_alias = key.starts_with("alias.") || key.starts_with("credential.");
     let runs = GIT_RUNS.contains(&key.as_str())
         || (key.starts_with("filter.") && (key.ends_with(".clean") || key.ends_with(".smudge")));
-    let text = if is_alias { value.strip_prefix('!') } else { runs.then_some(value) };
+    let text = if is_alias {
+        value.strip_prefix('!')
+    } else {
+        runs.then_some(value)
+    };
     text.map(text_of)
 }
 
 fn by_option(arguments: &[Word], options: &[&str]) -> Vec<Inside> {
-    let attached = arguments.iter().find_map(|word| word.text.strip_prefix("--command="));
+    let attached = arguments
+        .iter()
+        .find_map(|word| word.text.strip_prefix("--command="));
     let separate = value(arguments, options);
     attached
         .map(str::to_owned)
@@ -338,7 +391,9 @@ fn by_option(arguments: &[Word], options: &[&str]) -> Vec<Inside> {
         .or_else(|| {
             // `script -qc TEXT`
             let at = arguments.iter().position(|word| {
-                word.text.starts_with('-') && !word.text.starts_with("--") && word.text.ends_with('c')
+                word.text.starts_with('-')
+                    && !word.text.starts_with("--")
+                    && word.text.ends_with('c')
             })?;
             arguments.get(at + 1).map(|word| word.text.clone())
         })
@@ -366,7 +421,11 @@ fn replaced(words: &[Word], mark: &str, value: &str) -> Vec<Word> {
     words
         .iter()
         .map(|word| Word {
-            text: if mark.is_empty() { word.text.clone() } else { word.text.replace(mark, value) },
+            text: if mark.is_empty() {
+                word.text.clone()
+            } else {
+                word.text.replace(mark, value)
+            },
             ..word.clone()
         })
         .collect()
@@ -387,14 +446,18 @@ fn joined(words: &[Word]) -> String {
 fn is_assignment(text: &str) -> bool {
     text.split_once('=').is_some_and(|(name, _)| {
         name.starts_with(|sign: char| sign.is_ascii_alphabetic() || sign == '_')
-            && name.chars().all(|sign| sign.is_ascii_alphanumeric() || sign == '_')
+            && name
+                .chars()
+                .all(|sign| sign.is_ascii_alphanumeric() || sign == '_')
     })
 }
 
 const PIPED: &str = "a shell runs what is piped into it";
 const STARTS_MAX: usize = 8;
 
-pub(super) const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "rbash", "mksh"];
+pub(super) const SHELLS: &[&str] = &[
+    "sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "rbash", "mksh",
+];
 
 const SSH_VALUES: &[&str] = &[
     "-b", "-c", "-D", "-E", "-e", "-F", "-I", "-i", "-J", "-L", "-l", "-m", "-O", "-o", "-p", "-Q",
@@ -403,8 +466,14 @@ const SSH_VALUES: &[&str] = &[
 
 /// Settings of git that name commands.
 const GIT_RUNS: &[&str] = &[
-    "core.editor", "core.fsmonitor", "core.pager", "core.sshcommand", "diff.external",
-    "sequence.editor", "gpg.program", "core.gitproxy",
+    "core.editor",
+    "core.fsmonitor",
+    "core.pager",
+    "core.sshcommand",
+    "diff.external",
+    "sequence.editor",
+    "gpg.program",
+    "core.gitproxy",
 ];
 
 /// Wrappers: their options with a value, and the operands before the command.
@@ -435,13 +504,52 @@ const WRAPPERS: &[(&str, &[&str], usize)] = &[
     ("prlimit", &["-p", "--pid"], 0),
     ("proxychains", &["-f"], 0),
     ("setarch", &[], 1),
-    ("setpriv", &["--reuid", "--regid", "--groups", "--inh-caps", "--bounding-set"], 0),
+    (
+        "setpriv",
+        &[
+            "--reuid",
+            "--regid",
+            "--groups",
+            "--inh-caps",
+            "--bounding-set",
+        ],
+        0,
+    ),
     ("setsid", &[], 0),
-    ("stdbuf", &["-i", "-o", "-e", "--input", "--output", "--error"], 0),
-    ("strace", &["-o", "-e", "-p", "-s", "-u", "-E", "-P", "-b", "-I", "-a"], 0),
+    (
+        "stdbuf",
+        &["-i", "-o", "-e", "--input", "--output", "--error"],
+        0,
+    ),
+    (
+        "strace",
+        &["-o", "-e", "-p", "-s", "-u", "-E", "-P", "-b", "-I", "-a"],
+        0,
+    ),
     ("su-exec", &[], 1),
-    ("sudo", &["-u", "-g", "-h", "-p", "-C", "-T", "-r", "-t", "-R", "-D", "-U", "--user", "--group", "--host", "--prompt", "--chdir", "--chroot", "--role", "--type"], 0),
-    ("systemd-run", &["-p", "--property", "-u", "--unit", "-E", "--slice", "--description", "--uid", "--gid"], 0),
+    (
+        "sudo",
+        &[
+            "-u", "-g", "-h", "-p", "-C", "-T", "-r", "-t", "-R", "-D", "-U", "--user", "--group",
+            "--host", "--prompt", "--chdir", "--chroot", "--role", "--type",
+        ],
+        0,
+    ),
+    (
+        "systemd-run",
+        &[
+            "-p",
+            "--property",
+            "-u",
+            "--unit",
+            "-E",
+            "--slice",
+            "--description",
+            "--uid",
+            "--gid",
+        ],
+        0,
+    ),
     ("taskset", &[], 1),
     ("time", &["-f", "-o", "--format", "--output"], 0),
     ("timeout", &["-s", "--signal", "-k", "--kill-after"], 1),

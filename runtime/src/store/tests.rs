@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use chrono::{DateTime, Utc};
 use config::contract::id::{RequestId, SessionId};
-use config::contract::session::{HandOff, HandOffPlace, SessionState, SessionView, Verification};
+use config::contract::session::{AutonomyMode, HandOff, HandOffPlace, SessionState, SessionView, Verification};
 use serde_json::json;
 
 use super::{NewEvent, NewSession, Process, Store, StoreError, Unfinished};
@@ -27,6 +27,8 @@ fn new_session(byte: u8) -> NewSession {
             branch: format!("loki/session-{byte}"),
             verification: Verification::Pending,
             hand_off: None,
+            autonomy_mode: AutonomyMode::Perpetual,
+            staged_autonomy: false,
             effective_enforcement: Vec::new(),
             cost_usd: None,
             created_at: "2026-02-02T12:00:00.000Z".to_owned(),
@@ -36,6 +38,7 @@ fn new_session(byte: u8) -> NewSession {
         principal: "tok-00000000".to_owned(),
         request_id: RequestId::from_random([byte; 20]),
         branch_protection: true,
+        blocked_commands: Vec::new(),
     }
 }
 

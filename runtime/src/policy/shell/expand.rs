@@ -46,7 +46,9 @@ impl Shell {
             "string" => self.double_quoted(node, source, letters),
             "raw_string" => word::push(letters, text.trim_matches('\''), true),
             "ansi_c_string" => {
-                let inner = text.strip_prefix("$'").and_then(|rest| rest.strip_suffix('\''));
+                let inner = text
+                    .strip_prefix("$'")
+                    .and_then(|rest| rest.strip_suffix('\''));
                 word::push(letters, &word::ansi_c(inner.unwrap_or(text)), true);
             }
             "simple_expansion" | "expansion" => self.expansion(node, source, letters, quoted),
@@ -108,7 +110,9 @@ impl Shell {
     /// Reads `$name`, `${name}`, `${name:-other}` and their like.
     fn expansion(&mut self, node: Node<'_>, source: &str, letters: &mut Vec<Letter>, quoted: bool) {
         let text = part(node, source).trim_start_matches('$');
-        let braced = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+        let braced = text
+            .strip_prefix('{')
+            .and_then(|text| text.strip_suffix('}'));
         if braced.is_none() && text.starts_with(|sign: char| sign.is_ascii_digit()) {
             // `$12` is `$1` and a 2.
             let value = self.value(&text[..1]).unwrap_or_default();
@@ -188,7 +192,9 @@ impl Shell {
 
     /// Looks at an assignment before a command: some make programs run others.
     pub(super) fn prefix(&mut self, node: Node<'_>, source: &str) {
-        let name = node.child_by_field_name("name").map_or("", |name| part(name, source));
+        let name = node
+            .child_by_field_name("name")
+            .map_or("", |name| part(name, source));
         if let Some(value) = node.child_by_field_name("value") {
             let value = self.text(value, source);
             if RUN_BY_OTHERS.contains(&name) {
@@ -212,9 +218,23 @@ fn plain(text: &str) -> String {
 
 /// Variables whose value other programs run as a command.
 const RUN_BY_OTHERS: &[&str] = &[
-    "EDITOR", "GIT_EDITOR", "GIT_EXTERNAL_DIFF", "GIT_PAGER", "GIT_SSH_COMMAND", "MANPAGER",
-    "PAGER", "PROMPT_COMMAND", "VISUAL",
+    "EDITOR",
+    "GIT_EDITOR",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_PAGER",
+    "GIT_SSH_COMMAND",
+    "MANPAGER",
+    "PAGER",
+    "PROMPT_COMMAND",
+    "VISUAL",
 ];
 
 /// Variables that change which program a name means, or what it does.
-const CHANGES_PROGRAMS: &[&str] = &["BASH_ENV", "ENV", "LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH"];
+const CHANGES_PROGRAMS: &[&str] = &[
+    "BASH_ENV",
+    "ENV",
+    "LD_AUDIT",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "PATH",
+];

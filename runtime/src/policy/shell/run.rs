@@ -9,7 +9,12 @@ use super::{Input, Shell};
 
 impl Shell {
     /// Takes a command in and returns what it prints, if that is known.
-    pub(super) fn run(&mut self, words: Vec<Word>, input: &Input, writes: Vec<Word>) -> Option<String> {
+    pub(super) fn run(
+        &mut self,
+        words: Vec<Word>,
+        input: &Input,
+        writes: Vec<Word>,
+    ) -> Option<String> {
         let Some((first, arguments)) = words.split_first() else {
             if !writes.is_empty() {
                 self.push(String::new(), Vec::new(), writes);
@@ -21,12 +26,18 @@ impl Shell {
             return None;
         }
         if !first.is_known() {
-            self.doubt(&shown(&words), "which program it runs is known only when it runs");
+            self.doubt(
+                &shown(&words),
+                "which program it runs is known only when it runs",
+            );
             self.push(HOLE.to_string(), arguments.to_vec(), writes);
             return None;
         }
         if first.glob && first.text != "[" && first.text != "[[" {
-            self.doubt(&shown(&words), "which program it runs depends on the names of files");
+            self.doubt(
+                &shown(&words),
+                "which program it runs depends on the names of files",
+            );
             self.push(first.text.clone(), arguments.to_vec(), writes);
             return None;
         }
@@ -67,7 +78,10 @@ impl Shell {
                 Code::Shell(text) => self.inner_script(&text),
                 Code::Foreign(text) => {
                     self.foreign(&text);
-                    self.doubt(&format!("{name} {}", shown(arguments)), "it runs code of another language");
+                    self.doubt(
+                        &format!("{name} {}", shown(arguments)),
+                        "it runs code of another language",
+                    );
                 }
                 Code::Unknown(why) => self.doubt(&format!("{name} {}", shown(arguments)), why),
             }
@@ -164,7 +178,8 @@ impl Shell {
                 for word in arguments {
                     if let Some((name, value)) = word.text.split_once('=') {
                         self.inner_script(value);
-                        self.functions.insert(name.to_owned(), format!("{value} \"$@\""));
+                        self.functions
+                            .insert(name.to_owned(), format!("{value} \"$@\""));
                     }
                 }
             }
@@ -274,7 +289,11 @@ fn printed(arguments: &[Word]) -> Option<String> {
         text if !text.contains('%') => ansi_c(text),
         _ => return None,
     };
-    let text = if format.text.contains("%b") { ansi_c(&text) } else { text };
+    let text = if format.text.contains("%b") {
+        ansi_c(&text)
+    } else {
+        text
+    };
     (!text.contains(HOLE)).then_some(text)
 }
 
