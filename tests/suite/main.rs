@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
 
+mod approvals;
 mod audit;
 mod audit_proof;
 mod bind;
@@ -24,6 +25,7 @@ mod main_job;
 mod metrics;
 mod oidc;
 mod pausing;
+mod policy;
 mod projects;
 mod promises;
 mod protocols;
