@@ -26,9 +26,18 @@ fn deployment(agent: Agent, (name, value): (&str, &str)) -> Builder {
 fn waiting(deployment: &Deployment, client: &Client, id: &str, gate: &str) -> Value {
     let path = format!("/api/approvals?session={id}");
     poll::until(&format!("session {id} waits at {gate}"), || {
-        let view = client.get(&format!("/api/sessions/{id}")).with_status(200).json();
-        let over = ["completed", "failed", "stopped"].iter().any(|end| view["state"] == *end);
-        assert!(!over, "session ended: {view:#}\n{}", deployment.log("loki-runtime"));
+        let view = client
+            .get(&format!("/api/sessions/{id}"))
+            .with_status(200)
+            .json();
+        let over = ["completed", "failed", "stopped"]
+            .iter()
+            .any(|end| view["state"] == *end);
+        assert!(
+            !over,
+            "session ended: {view:#}\n{}",
+            deployment.log("loki-runtime")
+        );
         let listed = client.get(&path).with_status(200).json();
         let approval = listed["approvals"].get(0)?.clone();
         (approval["gate"] == gate && view["state"] == "waiting_approval").then_some(approval)
@@ -37,12 +46,17 @@ fn waiting(deployment: &Deployment, client: &Client, id: &str, gate: &str) -> Va
 
 fn decide(client: &Client, approval: &Value, word: &str, body: &Value) -> u16 {
     let id = approval["id"].as_str().unwrap();
-    client.post(&format!("/api/approvals/{id}/{word}"), body).status
+    client
+        .post(&format!("/api/approvals/{id}/{word}"), body)
+        .status
 }
 
 fn state_of(client: &Client, approval: &Value) -> String {
     let id = approval["id"].as_str().unwrap();
-    let view = client.get(&format!("/api/approvals/{id}")).with_status(200).json();
+    let view = client
+        .get(&format!("/api/approvals/{id}"))
+        .with_status(200)
+        .json();
     view["state"].as_str().unwrap().to_owned()
 }
 
@@ -65,7 +79,10 @@ fn a_caller_tightens_and_never_loosens() {
     ] {
         let mut body = session_request(project.path());
         body["tighten"] = tighten;
-        let problem = client.post("/api/sessions", &body).with_status(422).problem();
+        let problem = client
+            .post("/api/sessions", &body)
+            .with_status(422)
+            .problem();
         assert!(problem.title.contains("tighten"), "{problem:?}");
     }
     let mut body = session_request(project.path());
@@ -80,7 +97,10 @@ fn a_caller_tightens_and_never_loosens() {
     };
     // A program that cannot be asked is not said to be.
     assert_eq!(layer("approval at phase boundaries"), Some(json!("gate")));
-    assert_eq!(layer("approval of each operation"), Some(json!("unavailable")));
+    assert_eq!(
+        layer("approval of each operation"),
+        Some(json!("unavailable"))
+    );
     assert_eq!(layer("blocked commands"), Some(json!("advisory")));
 }
 
@@ -94,12 +114,24 @@ fn nothing_runs_before_the_first_approval_and_nothing_arrives_before_the_second(
 
     let first = waiting(&deployment, &client, &id, "first_run");
     assert_eq!(first["state"], "requested");
-    assert!(first["action"]["prompt"].as_str().unwrap().contains("# Requirements"));
-    assert_eq!(log_of(&deployment, &id, "output-1.log"), None, "the agent ran");
+    assert!(
+        first["action"]["prompt"]
+            .as_str()
+            .unwrap()
+            .contains("# Requirements")
+    );
+    assert_eq!(
+        log_of(&deployment, &id, "output-1.log"),
+        None,
+        "the agent ran"
+    );
     assert_eq!(log_of(&deployment, &id, "workspace/agents-file.txt"), None);
     let shown = deployment.loki(&["status"]).ended_with(0).output();
     assert!(shown.contains(first["id"].as_str().unwrap()), "{shown}");
-    assert!(shown.contains("# Requirements"), "the exact prompt: {shown}");
+    assert!(
+        shown.contains("# Requirements"),
+        "the exact prompt: {shown}"
+    );
     let _resumed = deployment.loki(&["resume"]).ended_with(0);
 
     let second = waiting(&deployment, &client, &id, "hand_over");
@@ -132,11 +164,19 @@ fn stop_rejects_and_nothing_arrives() {
     let first = waiting(&deployment, &client, &id, "first_run");
     let _stopped = deployment.loki(&["stop"]).ended_with(0);
     let _view = deployment.session_in(&client, &id, &["stopped"]);
-    assert_eq!(log_of(&deployment, &id, "output-1.log"), None, "the agent ran");
+    assert_eq!(
+        log_of(&deployment, &id, "output-1.log"),
+        None,
+        "the agent ran"
+    );
     poll::until("the approval is cancelled", || {
         (state_of(&client, &first) == "cancelled").then_some(())
     });
-    assert_eq!(decide(&client, &first, "approve", &json!({})), 409, "too late");
+    assert_eq!(
+        decide(&client, &first, "approve", &json!({})),
+        409,
+        "too late"
+    );
 
     let id = deployment.start_session(&client, project.path());
     let first = waiting(&deployment, &client, &id, "first_run");
@@ -162,12 +202,26 @@ fn checkpoint_asks_between_iterations_and_the_reason_reaches_the_agent() {
     let first = waiting(&deployment, &client, &id, "first_run");
     assert_eq!(decide(&client, &first, "approve", &json!({})), 200);
     let between = waiting(&deployment, &client, &id, "iteration_end");
-    assert_eq!(decide(&client, &between, "reject", &json!({"reason": ""})), 422);
-    assert_eq!(decide(&client, &between, "reject", &json!({"reason": "use tabs, not blanks"})), 200);
+    assert_eq!(
+        decide(&client, &between, "reject", &json!({"reason": ""})),
+        422
+    );
+    assert_eq!(
+        decide(
+            &client,
+            &between,
+            "reject",
+            &json!({"reason": "use tabs, not blanks"})
+        ),
+        200
+    );
     let last = waiting(&deployment, &client, &id, "hand_over");
     let prompt = log_of(&deployment, &id, "prompt-2.txt").expect("a second prompt");
     assert!(prompt.contains("use tabs, not blanks"), "{prompt}");
-    assert_eq!(decide(&client, &last, "reject", &json!({"reason": "no"})), 200);
+    assert_eq!(
+        decide(&client, &last, "reject", &json!({"reason": "no"})),
+        200
+    );
     let view = deployment.session_in(&client, &id, &["stopped"]);
     assert!(view["reason"].as_str().unwrap().contains("no"), "{view:#}");
     assert_eq!(project.branches(), ["main"]);
@@ -210,14 +264,23 @@ fn an_agent_cannot_approve_itself() {
     assert_eq!(decide(&client, &first, "approve", &json!({})), 200);
     let second = waiting(&deployment, &client, &id, "hand_over");
     let tries = log_of(&deployment, &id, "workspace/tries.txt").unwrap_or_default();
-    assert!(log_of(&deployment, &id, "workspace/tried.txt").is_some(), "{tries}");
+    assert!(
+        log_of(&deployment, &id, "workspace/tried.txt").is_some(),
+        "{tries}"
+    );
     assert!(!tries.contains("HTTP/1.1 200"), "{tries}");
     assert_eq!(state_of(&client, &second), "requested");
     assert_eq!(project.branches(), ["main"]);
-    let asked = client.get("/api/approvals?state=all").with_status(200).json();
+    let asked = client
+        .get("/api/approvals?state=all")
+        .with_status(200)
+        .json();
     for approval in asked["approvals"].as_array().unwrap() {
         let by = &approval["decided_by"];
-        assert!(by.is_null() || approval["id"] == first["id"], "{approval:#}");
+        assert!(
+            by.is_null() || approval["id"] == first["id"],
+            "{approval:#}"
+        );
     }
 }
 
@@ -233,14 +296,19 @@ fn scopes_decide_who_may_approve() {
     let id = deployment.start_session(&operator, project.path());
     let first = waiting(&deployment, &operator, &id, "first_run");
     assert_eq!(decide(&viewer, &first, "approve", &json!({})), 403);
-    assert_eq!(decide(&deployment.client(), &first, "approve", &json!({})), 401);
+    assert_eq!(
+        decide(&deployment.client(), &first, "approve", &json!({})),
+        401
+    );
     let resume = format!("/api/sessions/{id}/resume");
     let _refused = approver.request("POST", &resume).send().with_status(403);
     assert_eq!(state_of(&viewer, &first), "requested");
     assert_eq!(decide(&approver, &first, "approve", &json!({})), 200);
     let audit = deployment.audit();
     let record = audit.until("the approval", |record| {
-        record["action"] == "approval.approve" && record["phase"] == "outcome" && record["status"] == 200
+        record["action"] == "approval.approve"
+            && record["phase"] == "outcome"
+            && record["status"] == 200
     });
     assert_eq!(record["user"], "token:approver");
     assert_eq!(record["details"]["digest"], first["digest"]);
@@ -279,7 +347,15 @@ fn a_decision_is_made_once_and_for_what_was_looked_at() {
     let first = waiting(&deployment, &client, &id, "first_run");
     let other = json!({"digest": "0".repeat(64)});
     assert_eq!(decide(&client, &first, "approve", &other), 409);
-    assert_eq!(decide(&client, &json!({"id": "appr-000000000000"}), "approve", &json!({})), 404);
+    assert_eq!(
+        decide(
+            &client,
+            &json!({"id": "appr-000000000000"}),
+            "approve",
+            &json!({})
+        ),
+        404
+    );
     // Many at once, of both kinds: one kind wins, all others are told.
     let statuses: Vec<(bool, u16)> = std::thread::scope(|scope| {
         let deciders: Vec<_> = (0..8)
@@ -288,7 +364,12 @@ fn a_decision_is_made_once_and_for_what_was_looked_at() {
                 scope.spawn(move || {
                     let approves = number % 2 == 0;
                     let status = if approves {
-                        decide(client, first, "approve", &json!({"digest": first["digest"]}))
+                        decide(
+                            client,
+                            first,
+                            "approve",
+                            &json!({"digest": first["digest"]}),
+                        )
                     } else {
                         decide(client, first, "reject", &json!({"reason": "no"}))
                     };
@@ -296,17 +377,36 @@ fn a_decision_is_made_once_and_for_what_was_looked_at() {
                 })
             })
             .collect();
-        deciders.into_iter().map(|decider| decider.join().unwrap()).collect()
+        deciders
+            .into_iter()
+            .map(|decider| decider.join().unwrap())
+            .collect()
     });
-    let won: Vec<bool> = statuses.iter().filter(|(_, status)| *status == 200).map(|(kind, _)| *kind).collect();
+    let won: Vec<bool> = statuses
+        .iter()
+        .filter(|(_, status)| *status == 200)
+        .map(|(kind, _)| *kind)
+        .collect();
     assert!(!won.is_empty(), "{statuses:?}");
-    assert!(won.iter().all(|kind| *kind == won[0]), "both won: {statuses:?}");
-    assert!(statuses.iter().all(|(_, status)| matches!(status, 200 | 409)), "{statuses:?}");
+    assert!(
+        won.iter().all(|kind| *kind == won[0]),
+        "both won: {statuses:?}"
+    );
+    assert!(
+        statuses
+            .iter()
+            .all(|(_, status)| matches!(status, 200 | 409)),
+        "{statuses:?}"
+    );
     if won[0] {
         let _second = waiting(&deployment, &client, &id, "hand_over");
     } else {
         let _view = deployment.session_in(&client, &id, &["stopped"]);
-        assert_eq!(log_of(&deployment, &id, "output-1.log"), None, "the agent ran");
+        assert_eq!(
+            log_of(&deployment, &id, "output-1.log"),
+            None,
+            "the agent ran"
+        );
     }
 }
 
@@ -326,8 +426,16 @@ fn what_nobody_decides_pauses_and_never_goes_on() {
         .json();
     let expired = listed["approvals"][0].clone();
     assert_eq!(expired["state"], "expired");
-    assert_eq!(decide(&client, &expired, "approve", &json!({})), 409, "too late");
-    assert_eq!(log_of(&deployment, &id, "output-1.log"), None, "the agent ran");
+    assert_eq!(
+        decide(&client, &expired, "approve", &json!({})),
+        409,
+        "too late"
+    );
+    assert_eq!(
+        log_of(&deployment, &id, "output-1.log"),
+        None,
+        "the agent ran"
+    );
     // Resuming asks again; it does not stand for an approval.
     let _resumed = deployment.loki(&["resume", &id]).ended_with(0);
     let _again = deployment.session_in(&client, &id, &["paused"]);
@@ -335,8 +443,15 @@ fn what_nobody_decides_pauses_and_never_goes_on() {
         .get(&format!("/api/approvals?state=all&session={id}"))
         .with_status(200)
         .json();
-    assert!(listed["approvals"].as_array().unwrap().len() >= 2, "{listed:#}");
-    assert_eq!(log_of(&deployment, &id, "output-1.log"), None, "the agent ran");
+    assert!(
+        listed["approvals"].as_array().unwrap().len() >= 2,
+        "{listed:#}"
+    );
+    assert_eq!(
+        log_of(&deployment, &id, "output-1.log"),
+        None,
+        "the agent ran"
+    );
 }
 
 #[test]
@@ -348,35 +463,68 @@ fn the_runtime_killed_while_it_waits_lets_nothing_through() {
     let first = waiting(&deployment, &client, &id, "first_run");
     deployment.kill_runtime();
     deployment.start_runtime();
-    let view = client.get(&format!("/api/sessions/{id}")).with_status(200).json();
+    let view = client
+        .get(&format!("/api/sessions/{id}"))
+        .with_status(200)
+        .json();
     assert_ne!(view["state"], "completed", "{view:#}");
-    assert_eq!(log_of(&deployment, &id, "output-1.log"), None, "the agent ran");
+    assert_eq!(
+        log_of(&deployment, &id, "output-1.log"),
+        None,
+        "the agent ran"
+    );
     assert!(["cancelled", "requested"].contains(&state_of(&client, &first).as_str()));
     assert_eq!(project.branches(), ["main"]);
 }
 
 #[test]
 fn the_command_line_lists_shows_and_decides() {
-    let deployment = deployment(Agent::doing("printf 'a\\033[2Jb\\342\\200\\256c\\n' >odd.txt"), STAGED).start();
+    let deployment = deployment(
+        Agent::doing("printf 'a\\033[2Jb\\342\\200\\256c\\n' >odd.txt"),
+        STAGED,
+    )
+    .start();
     let client = deployment.client();
     let project = deployment.project("app");
     let id = deployment.start_session(&client, project.path());
     let first = waiting(&deployment, &client, &id, "first_run");
     let name = first["id"].as_str().unwrap();
-    let listed = deployment.loki(&["approvals", "list"]).ended_with(0).output();
+    let listed = deployment
+        .loki(&["approvals", "list"])
+        .ended_with(0)
+        .output();
     assert!(listed.contains(name), "{listed}");
-    let _refused = deployment.loki(&["approvals", "reject", name]).ended_with(2);
-    let shown = deployment.loki(&["approvals", "show", name, "--json"]).ended_with(0).json();
+    let _refused = deployment
+        .loki(&["approvals", "reject", name])
+        .ended_with(2);
+    let shown = deployment
+        .loki(&["approvals", "show", name, "--json"])
+        .ended_with(0)
+        .json();
     assert_eq!(shown["digest"], first["digest"]);
     let digest = first["digest"].as_str().unwrap();
     let _done = deployment
-        .loki(&["approvals", "approve", name, "--digest", digest, "--reason", "fine"])
+        .loki(&[
+            "approvals",
+            "approve",
+            name,
+            "--digest",
+            digest,
+            "--reason",
+            "fine",
+        ])
         .ended_with(0);
     let second = waiting(&deployment, &client, &id, "hand_over");
     let name = second["id"].as_str().unwrap();
-    let shown = deployment.loki(&["approvals", "show", name]).ended_with(0).output();
+    let shown = deployment
+        .loki(&["approvals", "show", name])
+        .ended_with(0)
+        .output();
     assert!(shown.contains("a\\u{1b}[2Jb\\u{202e}c"), "{shown}");
-    assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown}");
+    assert!(
+        !shown.contains('\u{1b}') && !shown.contains('\u{202e}'),
+        "{shown}"
+    );
     let _done = deployment
         .loki(&["approvals", "reject", name, "--reason", "odd"])
         .ended_with(0);

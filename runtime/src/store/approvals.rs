@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use config::contract::approval::{ApprovalState, ApprovalView, Outcome};
 use config::contract::id::{ApprovalId, SessionId};
 use serde_json::Value;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
 
 use super::{Store, StoreError, database, from_stored, malformed};
 use crate::approval::state::{Happening, Standing, Step};
@@ -81,42 +81,7 @@ impl Store {
     ) -> Result<StoredApproval, StoreError> {
         const WHAT: &str = "ask for an approval";
         let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
-        let open = sqlx::query(
-            "SELECT * FROM approval WHERE session = ? AND state IN ('requested', 'approved') \
-             ORDER BY number DESC",
-        )
-        .bind(new.session.as_str())
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(database(WHAT))?;
-        let mut counts = None;
-        for row in &open {
-            let old = stored(row)?;
-            let same_place = old.view.gate == new.gate && old.view.iteration == new.iteration;
-            // A session waits at one gate at a time.
-            let digest = if same_place { new.digest.as_str() } else { "" };
-            match old.standing().after(Happening::AskAgain(digest), now) {
-                Step::Stay => counts = Some(old),
-                Step::To(state) => {
-                    sqlx::query("UPDATE approval SET state = ? WHERE id = ?")
-                        .bind(state.name())
-                        .bind(old.view.id.as_str())
-                        .execute(&mut *transaction)
-                        .await
-                        .map_err(database(WHAT))?;
-                }
-                Step::Refused => {}
-            }
-        }
-        // The session went on, so what it was allowed before is done.
-        sqlx::query(
-            "UPDATE approval SET outcome = 'done' \
-             WHERE session = ? AND state = 'consumed' AND outcome IS NULL",
-        )
-        .bind(new.session.as_str())
-        .execute(&mut *transaction)
-        .await
-        .map_err(database(WHAT))?;
+        let counts = settle_earlier(&mut transaction, new, now).await?;
         if counts.is_none() {
             let changed = sqlx::query(
                 "INSERT INTO approval (id, session, project, principal, gate, iteration, summary, why, \
@@ -302,6 +267,52 @@ impl Store {
         transaction.commit().await.map_err(database(WHAT))?;
         Ok(ended)
     }
+}
+
+/// Settles what a session asked for before, and returns what of it still counts.
+async fn settle_earlier(
+    transaction: &mut Transaction<'_, Sqlite>,
+    new: &NewApproval,
+    now: DateTime<Utc>,
+) -> Result<Option<StoredApproval>, StoreError> {
+    const WHAT: &str = "settle earlier approvals";
+    let open = sqlx::query(
+        "SELECT * FROM approval WHERE session = ? AND state IN ('requested', 'approved') \
+         ORDER BY number DESC",
+    )
+    .bind(new.session.as_str())
+    .fetch_all(&mut **transaction)
+    .await
+    .map_err(database(WHAT))?;
+    let mut counts = None;
+    for row in &open {
+        let old = stored(row)?;
+        let same_place = old.view.gate == new.gate && old.view.iteration == new.iteration;
+        // A session waits at one gate at a time.
+        let digest = if same_place { new.digest.as_str() } else { "" };
+        match old.standing().after(Happening::AskAgain(digest), now) {
+            Step::Stay => counts = Some(old),
+            Step::To(state) => {
+                sqlx::query("UPDATE approval SET state = ? WHERE id = ?")
+                    .bind(state.name())
+                    .bind(old.view.id.as_str())
+                    .execute(&mut **transaction)
+                    .await
+                    .map_err(database(WHAT))?;
+            }
+            Step::Refused => {}
+        }
+    }
+    // The session went on, so what it was allowed before is done.
+    sqlx::query(
+        "UPDATE approval SET outcome = 'done' \
+         WHERE session = ? AND state = 'consumed' AND outcome IS NULL",
+    )
+    .bind(new.session.as_str())
+    .execute(&mut **transaction)
+    .await
+    .map_err(database(WHAT))?;
+    Ok(counts)
 }
 
 fn stored(row: &SqliteRow) -> Result<StoredApproval, StoreError> {

@@ -2,7 +2,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use chrono::{DateTime, Utc};
 use config::contract::id::{RequestId, SessionId};
-use config::contract::session::{AutonomyMode, HandOff, HandOffPlace, SessionState, SessionView, Verification};
+use config::contract::session::{
+    AutonomyMode, HandOff, HandOffPlace, SessionState, SessionView, Verification,
+};
 use serde_json::json;
 
 use super::{NewEvent, NewSession, Process, Store, StoreError, Unfinished};

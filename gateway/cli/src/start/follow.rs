@@ -66,8 +66,9 @@ fn shown(event: &SessionEvent) -> String {
                 output::visible(text)
             )
         }),
-        "approval_consumption" => text("summary")
-            .map(|summary| format!("approved: {}", output::visible(summary))),
+        "approval_consumption" => {
+            text("summary").map(|summary| format!("approved: {}", output::visible(summary)))
+        }
         "state" => text("to").map(|state| match text("reason") {
             Some(reason) => format!("{}: {}", output::visible(state), output::visible(reason)),
             None => output::visible(state),
