@@ -12,5 +12,6 @@ pub mod operation;
 pub mod policy;
 pub mod problem;
 pub mod registry;
+pub mod reload;
 pub mod scope;
 pub mod session;
