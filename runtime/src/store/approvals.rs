@@ -374,3 +374,6 @@ where
 {
     row.try_get(name).map_err(database("read an approval"))
 }
+
+#[cfg(test)]
+mod tests;

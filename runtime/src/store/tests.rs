@@ -10,11 +10,11 @@ use serde_json::json;
 use super::{NewEvent, NewSession, Process, Store, StoreError, Unfinished};
 use crate::session::state::Move;
 
-fn now() -> DateTime<Utc> {
+pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_770_033_600_000).expect("a time")
 }
 
-fn new_session(byte: u8) -> NewSession {
+pub(super) fn new_session(byte: u8) -> NewSession {
     NewSession {
         view: SessionView {
             id: SessionId::from_random([byte; 12]),
@@ -48,13 +48,13 @@ fn note(text: &str) -> NewEvent {
     NewEvent::new("note", json!({ "text": text }))
 }
 
-struct Fixture {
+pub(super) struct Fixture {
     directory: tempfile::TempDir,
-    store: Store,
+    pub(super) store: Store,
 }
 
 impl Fixture {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let store = Store::open(&directory.path().join("runtime/runtime.db"))
             .await
@@ -62,14 +62,14 @@ impl Fixture {
         Self { directory, store }
     }
 
-    async fn reopened(self) -> Self {
+    pub(super) async fn reopened(self) -> Self {
         self.store.close().await;
         let path = self.directory.path().join("runtime/runtime.db");
         let store = Store::open(&path).await.expect("store again");
         Self { store, ..self }
     }
 
-    async fn create(&self, session: &NewSession) {
+    pub(super) async fn create(&self, session: &NewSession) {
         self.store
             .create(session, note("created"), now())
             .await
