@@ -11,7 +11,7 @@ use config::gateway::Loaded;
 use config::load::Sources;
 use config::runtime::RuntimeSettings;
 use config::secret;
-use runtime::api::{self, Api, listen::Door, listen::Lock, serve::Server};
+use runtime::api::{self, Api, listen::Door, listen::Gateway, listen::Lock, serve::Server};
 use runtime::approval::Desk;
 use runtime::arguments::Arguments;
 use runtime::policy::Policy;
@@ -63,7 +63,11 @@ async fn run(
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let lock = Lock::take(&settings.home)?;
-    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
+    let gateway = Gateway::named(settings.gateway_user.as_deref())?;
+    let keys = match gateway {
+        Gateway::Ours => secret::load_or_create_keys(&settings.statement_key)?,
+        Gateway::OfUser(_) => secret::load_or_create_group_keys(&settings.statement_key)?,
+    };
     let store = Store::open(&settings.home.runtime().join("runtime.db")).await?;
     let sandbox = Sandbox::probe(&settings.home, &settings.jail)?;
     let desk = Desk::new(store.clone(), settings.approvals.clone());
@@ -93,7 +97,7 @@ async fn run(
         verifier,
     );
     let router = api::router(api)?;
-    let server = Server::start(Door::open(&settings.socket, &lock).await?, router);
+    let server = Server::start(Door::open(&settings.socket, gateway, &lock).await?, router);
     tracing::info!(socket = %settings.socket.display(), "runtime ready");
 
     let signal = signals.asked().await;

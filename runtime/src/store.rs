@@ -5,6 +5,7 @@
 //! other module speaks SQL.
 
 mod approvals;
+mod episodes;
 mod events;
 mod learnings;
 mod processes;

@@ -146,7 +146,13 @@ pub(crate) fn print(approval: &ApprovalView) -> Result<(), Failure> {
                 lines.extend(member(name, value));
             }
         }
-        other => lines.push(format!("  {}", output::visible(&other.to_string()))),
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)) => {
+            lines.push(format!("  {}", output::visible(&other.to_string())));
+        }
     }
     for line in lines {
         output::line(&line)?;
@@ -163,7 +169,11 @@ fn member(name: &str, value: &Value) -> Vec<String> {
             lines
         }
         Value::String(text) => vec![format!("  {name}: {}", output::visible(text))],
-        other => vec![format!("  {name}: {}", output::visible(&other.to_string()))],
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Object(_)) => vec![format!("  {name}: {}", output::visible(&other.to_string()))],
     }
 }
 
@@ -251,7 +261,7 @@ fn watch(context: &Context, arguments: &WatchArguments) -> Result<(), Failure> {
         for approval in new.iter().rev() {
             output::line(&row(approval).join("  "))?;
         }
-        std::thread::sleep(LOOK_AGAIN);
+        std::thread::park_timeout(LOOK_AGAIN);
     }
 }
 

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::api::listen::{Door, Lock};
+use crate::api::listen::{Door, Gateway, Lock};
 use crate::api::serve::Server;
 use crate::api::{Api, router};
 use crate::approval::Desk;
@@ -118,7 +118,9 @@ impl Called {
             (desk, policy),
             verifier,
         );
-        let door = Door::open(&socket, &lock).await.expect("door");
+        let door = Door::open(&socket, Gateway::Ours, &lock)
+            .await
+            .expect("door");
         let server = Server::start(door, router(api).expect("router"));
         Self {
             _directory: directory,
