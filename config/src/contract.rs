@@ -1,6 +1,7 @@
 //! The contract between callers, the gateway and the runtime: who may ask for what, in which words.
 
 pub mod agent_audit;
+pub mod approval;
 pub mod audit;
 pub mod caller;
 pub mod endpoint;
@@ -9,6 +10,7 @@ pub mod id;
 pub mod learning;
 pub mod memory;
 pub mod operation;
+pub mod policy;
 pub mod problem;
 pub mod registry;
 pub mod reload;

@@ -1,12 +1,17 @@
 //! The runtime's settings: read, checked, and defaulted.
 
+pub mod autonomy;
+pub mod commands;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::contract::session::AutonomyMode;
 use crate::gateway::{self, Loaded, Log};
 use crate::home::Home;
 use crate::load::{Key, Mistakes, Reader, Sources};
+
+use autonomy::{Approvals, Autonomy};
+use commands::Commands;
 
 /// Everything that the runtime is told.
 #[derive(Clone, Debug)]
@@ -31,6 +36,12 @@ pub struct RuntimeSettings {
     pub verify: Vec<String>,
     /// Whether work stays on the session's branch.
     pub branch_protection: bool,
+    /// How much agents may do without being asked.
+    pub autonomy: Autonomy,
+    /// How approvals are given.
+    pub approvals: Approvals,
+    /// Which commands agents may run.
+    pub commands: Commands,
     /// What the kernel is asked to enforce.
     pub jail: Jail,
     /// What is logged.
@@ -112,6 +123,9 @@ impl RuntimeSettings {
                 &Key::new("branch.protection").variables(&["LOKI_BRANCH_PROTECTION"]),
                 false,
             ),
+            autonomy: Autonomy::read(&mut reader),
+            approvals: Approvals::read(&mut reader),
+            commands: Commands::read(&mut reader),
             jail: jail(&mut reader),
             log: gateway::log(&mut reader),
             home,
@@ -231,21 +245,9 @@ fn refuse_unbuilt(reader: &mut Reader) {
     if reader.value(&sandbox, false) {
         reader.mistake("sandbox.enabled", WHY);
     }
-    let staged = Key::new("autonomy.staged").variables(&["LOKI_STAGED_AUTONOMY"]);
-    if reader.value(&staged, false) {
-        reader.mistake("autonomy.staged", WHY);
-    }
-    let mode = Key::new("autonomy.mode").variables(&["LOKI_AUTONOMY_MODE"]);
-    if reader.value(&mode, AutonomyMode::default()) != AutonomyMode::Perpetual {
-        reader.mistake("autonomy.mode", WHY);
-    }
     let paths = Key::new("paths.allowed").variables(&["LOKI_ALLOWED_PATHS"]);
     if !reader.value(&paths, Vec::<String>::new()).is_empty() {
         reader.mistake("paths.allowed", WHY);
-    }
-    let commands = Key::new("commands.blocked").variables(&["LOKI_BLOCKED_COMMANDS"]);
-    if !reader.value(&commands, Vec::<String>::new()).is_empty() {
-        reader.mistake("commands.blocked", WHY);
     }
 }
 

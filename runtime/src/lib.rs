@@ -5,6 +5,7 @@
 
 pub mod agent_audit;
 pub mod api;
+pub mod approval;
 pub mod arguments;
 pub mod branch;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod identity;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
+pub mod policy;
 pub mod project;
 pub mod provider;
 pub mod registry;

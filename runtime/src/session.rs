@@ -32,11 +32,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use config::contract::caller::{Caller, Statement};
 use config::contract::id::SessionId;
 use config::contract::session::{
-    Enforcement, SessionState, SessionView, StartSession, Verification,
+    Enforcement, Layer, SessionState, SessionView, StartSession, Verification,
 };
 use config::runtime::RuntimeSettings;
+use config::runtime::commands::Commands;
 use serde_json::json;
 
+use crate::approval::rules;
 use crate::clock;
 use crate::identity::{self, NoRandomness};
 use crate::project::{Project, ProjectError};
@@ -211,6 +213,7 @@ impl Inner {
     ) -> Result<SessionView, StartError> {
         let project = self.project(&accepted.project, &statement.caller).await?;
         let enforcement = self.worker.admit().map_err(StartError::NotAdmitted)?;
+        let enforcement = self.with_gates(enforcement, &accepted)?;
         let place = self.queue.enter()?;
         let now = clock::now();
         let session = NewSession {
@@ -222,6 +225,8 @@ impl Inner {
                 prd: accepted.prd_name,
                 provider: accepted.provider.name().to_owned(),
                 started_by: statement.caller.user.clone(),
+                autonomy_mode: accepted.freedom.mode,
+                staged_autonomy: accepted.freedom.staged,
                 iteration: 0,
                 iterations_max: accepted.iterations_max,
                 branch: String::new(),
@@ -236,6 +241,7 @@ impl Inner {
             principal: statement.caller.principal.clone(),
             request_id: statement.request_id.clone(),
             branch_protection: accepted.branch_protection,
+            blocked_commands: accepted.blocked_commands,
         };
         let first = NewEvent::new("state", json!({ "to": SessionState::Created }));
         // Shutdown looks at the table; a session that is not in it by then must not come to be.
@@ -250,6 +256,7 @@ impl Inner {
             provider: accepted.provider,
             project,
             branch_protection: session.branch_protection,
+            policy: accepted.policy,
             readable: statement.caller.projects.clone(),
             request_id: session.request_id,
         };
@@ -297,6 +304,33 @@ impl Inner {
         }
     }
 
+    /// Adds what the gates enforce; with `jail.require_enforcement` each of them has to hold.
+    fn with_gates(
+        &self,
+        mut enforcement: Vec<Enforcement>,
+        accepted: &Accepted,
+    ) -> Result<Vec<Enforcement>, StartError> {
+        let explicit =
+            self.settings.commands != Commands::default() || !accepted.blocked_commands.is_empty();
+        let gates = rules::enforcement(accepted.freedom, accepted.provider.name(), explicit);
+        let missing = gates.iter().find(|row| match row.layer {
+            Layer::Kernel | Layer::Proxy | Layer::Gate => false,
+            Layer::GateRequestBound | Layer::Advisory | Layer::Unavailable => {
+                explicit || row.control != rules::BLOCKED_COMMANDS
+            }
+        });
+        if let Some(row) = missing
+            && self.settings.jail.require_enforcement
+        {
+            return Err(StartError::NotAdmitted(format!(
+                "cannot enforce {}; fix: set jail.require_enforcement = false to go without",
+                row.control
+            )));
+        }
+        enforcement.extend(gates);
+        Ok(enforcement)
+    }
+
     /// Sees one session through: waits for its turn, lets it work, records its end.
     async fn attend(self: Arc<Self>, live: Arc<Live>, place: Place) {
         let id = live.id().clone();
@@ -320,6 +354,9 @@ impl Inner {
             }
         };
         live.end(ending).await;
+        if let Err(error) = self.gatekeeper.ended(&id).await {
+            tracing::error!(session = %id, %error, "approvals of an ended session not ended");
+        }
         self.table().live.retain(|other| other.id() != &id);
         live.leave();
         drop(place);

@@ -138,6 +138,8 @@ fn session_variables_only_tighten() {
     let deployment = Deployment::builder()
         .with_provider("claude", tests::agent::Agent::repairing())
         .with_variable("LOKI_BRANCH_PROTECTION", "true")
+        .with_variable("LOKI_STAGED_AUTONOMY", "true")
+        .with_variable("LOKI_AUTONOMY_MODE", "checkpoint")
         .start();
     let project = deployment.project("app");
     std::fs::write(deployment.user_home().join("prd.md"), "Repair total.sh.\n").unwrap();
@@ -153,10 +155,10 @@ fn session_variables_only_tighten() {
     for (name, value) in [
         ("LOKI_BRANCH_PROTECTION", "false"),
         ("LOKI_SANDBOX_MODE", "true"),
-        ("LOKI_STAGED_AUTONOMY", "true"),
-        ("LOKI_AUTONOMY_MODE", "supervised"),
+        ("LOKI_STAGED_AUTONOMY", "false"),
+        ("LOKI_AUTONOMY_MODE", "perpetual"),
         ("LOKI_ALLOWED_PATHS", "/app/src"),
-        ("LOKI_BLOCKED_COMMANDS", "mkfs"),
+        ("LOKI_BLOCKED_COMMANDS", "!default"),
         ("LOKI_AUTONOMY_MODE", "free"),
     ] {
         let finished = start(name, value);

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
 
+mod approvals;
 mod audit;
 mod audit_archive;
 mod audit_crash;
@@ -31,6 +32,7 @@ mod metric_formats;
 mod metrics;
 mod oidc;
 mod pausing;
+mod policy;
 mod projects;
 mod promises;
 mod protocols;

@@ -59,7 +59,7 @@ fn requests_that_cannot_be_carried_out_are_refused_with_the_fix() {
     check("command", json!(["/bin/sh"]));
     check("tighten", json!({"branch_protection": false}));
     check("tighten", json!({"sandbox": true}));
-    check("tighten", json!({"autonomy_mode": "supervised"}));
+    check("tighten", json!({"autonomy_mode": "reckless"}));
     let listed = client.get("/api/sessions").with_status(200).json();
     assert_eq!(listed["sessions"], json!([]));
 }

@@ -124,6 +124,15 @@ impl Operation {
         }
     }
 
+    /// A read that needs a body.
+    const fn question(name: &'static str, path: &'static str, scope: Scope) -> Self {
+        Self {
+            method: Method::Post,
+            body_bytes_max: 256 * 1024,
+            ..Self::read(name, path, scope)
+        }
+    }
+
     const fn removal(name: &'static str, path: &'static str, scope: Scope) -> Self {
         Self {
             method: Method::Delete,
@@ -389,6 +398,28 @@ pub static OPERATIONS: &[Operation] = &[
             "session",
             "Resumes the only session that is paused or waits for a person.",
         ),
+    Operation::read("approval.list", "/api/approvals", Scope::Read)
+        .on("approval", "Lists what waits for a person, newest first."),
+    Operation::read("approval.show", "/api/approvals/{id}", Scope::Read)
+        .on("approval", "Tells everything about one approval."),
+    Operation::change(
+        "approval.approve",
+        "/api/approvals/{id}/approve",
+        Scope::Approve,
+    )
+    .idempotent()
+    .on("approval", "Approves exactly what was asked for."),
+    Operation::change(
+        "approval.reject",
+        "/api/approvals/{id}/reject",
+        Scope::Approve,
+    )
+    .idempotent()
+    .on("approval", "Rejects; the reason reaches the agent."),
+    Operation::question("policy.check", "/api/policy/check", Scope::Read).on(
+        "command",
+        "Tells what the command policy says of a command.",
+    ),
     Operation::read("project.list", "/api/registry/projects", Scope::Read)
         .on("project", "Lists the registered projects, by path."),
     Operation::change("project.register", "/api/registry/projects", Scope::Control)

@@ -20,12 +20,9 @@ fn a_bad_or_unenforced_value_is_refused_by_its_variable() {
         ("LOKI_WORKSPACE_ROOTS", "relative"),
         ("LOKI_SANDBOX_MODE", "true"),
         ("LOKI_SANDBOX_MODE", "maybe"),
-        ("LOKI_STAGED_AUTONOMY", "true"),
-        ("LOKI_AUTONOMY_MODE", "checkpoint"),
-        ("LOKI_AUTONOMY_MODE", "supervised"),
+        ("LOKI_STAGED_AUTONOMY", "maybe"),
         ("LOKI_AUTONOMY_MODE", "free"),
         ("LOKI_ALLOWED_PATHS", "/app/src,/app/tests"),
-        ("LOKI_BLOCKED_COMMANDS", "rm -rf /,dd if=,mkfs,shutdown"),
     ] {
         let found = mistakes(sources(&[(name, value)]));
         assert!(
@@ -43,7 +40,11 @@ fn harmless_values_are_accepted() {
         ("LOKI_MAX_ITERATIONS", "3"),
         ("LOKI_SANDBOX_MODE", "false"),
         ("LOKI_STAGED_AUTONOMY", "no"),
+        ("LOKI_STAGED_AUTONOMY", "true"),
         ("LOKI_AUTONOMY_MODE", "perpetual"),
+        ("LOKI_AUTONOMY_MODE", "checkpoint"),
+        ("LOKI_AUTONOMY_MODE", "supervised"),
+        ("LOKI_BLOCKED_COMMANDS", "rm -rf /,dd if=,mkfs,shutdown"),
         ("LOKI_WORKSPACE_ROOTS", "/srv/projects,/home/you"),
         ("LOKI_PROVIDER", "codex"),
     ] {
@@ -53,6 +54,27 @@ fn harmless_values_are_accepted() {
             "{name}={value}"
         );
     }
+}
+
+#[test]
+fn a_rule_needs_a_decision_and_an_example() {
+    let check = |text: &str, expected: &[&str]| {
+        let mut sources = sources(&[]);
+        sources.file = Some((PathBuf::from("/r.toml"), text.to_owned()));
+        let found = mistakes(sources);
+        assert_eq!(found.len(), expected.len(), "{text:?}: {found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.contains(expected), "{found}");
+        }
+    };
+    let rule = "[commands.rules.push]\npattern = \"git push\"\n";
+    check(rule, &["commands.rules.push.match"]);
+    check(
+        &format!("{rule}match = [\"git push\"]\ndecision = \"maybe\"\n"),
+        &["commands.rules.push.decision"],
+    );
+    check(&format!("{rule}match = [\"git push\"]\n"), &[]);
+    check("[approvals]\ndeadline = \"0s\"\n", &["approvals.deadline"]);
 }
 
 #[test]

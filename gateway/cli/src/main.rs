@@ -4,6 +4,7 @@
 //! gateway. Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 not reachable, 64 bad settings.
 
 mod agent_audit;
+mod approvals;
 mod audit;
 mod auth;
 mod client;
@@ -22,6 +23,7 @@ mod metrics;
 mod migrate;
 mod output;
 mod pause;
+mod policy;
 mod private_file;
 mod process;
 mod projects;
@@ -64,6 +66,10 @@ enum Command {
     Resume(resume::Arguments),
     Stop(stop::Arguments),
     #[command(subcommand)]
+    Approvals(approvals::Command),
+    #[command(subcommand)]
+    Policy(policy::Command),
+    #[command(subcommand)]
     Dashboard(dashboard::Command),
     Enterprise(enterprise::Arguments),
     #[command(subcommand)]
@@ -104,6 +110,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Pause(arguments) => pause::run(&context, &arguments),
         Command::Resume(arguments) => resume::run(&context, &arguments),
         Command::Stop(arguments) => stop::run(&context, &arguments),
+        Command::Approvals(command) => approvals::run(&context, command),
+        Command::Policy(command) => policy::run(&context, command),
         Command::Dashboard(command) => dashboard::run(&context, &command),
         Command::Enterprise(arguments) => enterprise::run(&context, arguments),
         Command::Audit(command) => agent_audit::run(&context, &command),

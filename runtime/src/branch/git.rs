@@ -290,6 +290,11 @@ impl Answer {
             .to_owned()
     }
 
+    /// Returns the whole answer.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
+    }
+
     /// Returns the answer's lines.
     pub(super) fn lines(&self) -> Vec<String> {
         String::from_utf8_lossy(&self.0.stdout)

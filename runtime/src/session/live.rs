@@ -16,6 +16,7 @@ use super::halt::{Order, Wish};
 use super::state::{IllegalMove, Move};
 use super::stop;
 use crate::clock;
+use crate::policy::Policy;
 use crate::project::Project;
 use crate::provider::Command;
 use crate::store::{NewEvent, Store, StoreError};
@@ -31,6 +32,8 @@ pub struct Assignment {
     pub project: Project,
     /// Whether the work stays on the session's branch.
     pub branch_protection: bool,
+    /// Which commands it may run.
+    pub policy: Policy,
     /// The projects of which the session's starter may read; none means all.
     pub readable: Option<Vec<String>>,
     /// The request that started it.

@@ -48,7 +48,12 @@ pub(super) fn iteration_end(view: &SessionView, done: &[Iteration], tip: &str) -
 }
 
 /// Asks before the work reaches the project.
-pub(super) fn hand_over(view: &SessionView, workspace: &Workspace, moves_head: bool) -> Question {
+pub(super) fn hand_over(
+    view: &SessionView,
+    workspace: &Workspace,
+    moves_head: bool,
+    diff: &str,
+) -> Question {
     Question {
         gate: Gate::HandOver,
         iteration: view.iteration,
@@ -59,6 +64,7 @@ pub(super) fn hand_over(view: &SessionView, workspace: &Workspace, moves_head: b
             "base": workspace.base(),
             "commit": workspace.tip(),
             "moves_current_branch": moves_head,
+            "diff": diff,
         }),
     }
 }

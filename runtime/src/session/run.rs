@@ -203,6 +203,7 @@ impl Agency {
             before,
             output,
             verify: &self.settings.verify,
+            blocked: &live.assignment().policy.blocked(),
             guidance,
             learnings,
         }

@@ -178,7 +178,8 @@ impl<'work> Workshop<'work> {
         }
         let view = live.view();
         let moves_head = protection == Protection::Off;
-        let question = questions::hand_over(&view, &self.workspace, moves_head);
+        let diff = self.workspace.diff().await?;
+        let question = questions::hand_over(&view, &self.workspace, moves_head, &diff);
         if live.stop_request().is_some() || halt::hold(live, trail).await? == Held::Stopped {
             return Ok(match gatekeeper.ask(live, &question).await? {
                 Asked::Open => Passage::Open,

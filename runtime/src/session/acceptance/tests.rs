@@ -110,38 +110,75 @@ fn protections_that_are_not_built_are_refused_instead_of_pretended() {
             ..none()
         },
     );
-    check(
-        "tighten.staged_autonomy",
-        Tightening {
-            staged_autonomy: Some(true),
-            ..none()
-        },
-    );
-    for mode in [AutonomyMode::Checkpoint, AutonomyMode::Supervised] {
-        check(
-            "tighten.autonomy_mode",
-            Tightening {
-                autonomy_mode: Some(mode),
-                ..none()
-            },
-        );
-    }
     for list in [vec![], vec!["/app/src".to_owned()]] {
         check(
             "tighten.allowed_paths",
             Tightening {
-                allowed_paths: Some(list.clone()),
-                ..none()
-            },
-        );
-        check(
-            "tighten.blocked_commands",
-            Tightening {
-                blocked_commands: Some(list),
+                allowed_paths: Some(list),
                 ..none()
             },
         );
     }
+}
+
+#[test]
+fn autonomy_can_be_tightened_but_not_loosened() {
+    let check = |more: &str,
+                 mode: Option<AutonomyMode>,
+                 staged: Option<bool>,
+                 expected: Result<(AutonomyMode, bool), &str>| {
+        let found = judged(more, |request| {
+            request.tighten.autonomy_mode = mode;
+            request.tighten.staged_autonomy = staged;
+        });
+        let found = match &found {
+            Ok(accepted) => Ok((accepted.freedom.mode, accepted.freedom.staged)),
+            Err(Unacceptable::Loosens { field, .. }) => Err(*field),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{more:?} {mode:?} {staged:?}");
+    };
+    use AutonomyMode::{Checkpoint, Perpetual, Supervised};
+    let strict = "[autonomy]\nmode = \"checkpoint\"\nstaged = true";
+    check(strict, Some(Perpetual), None, Err("tighten.autonomy_mode"));
+    check(strict, None, Some(false), Err("tighten.staged_autonomy"));
+    check(strict, None, None, Ok((Checkpoint, true)));
+    check(strict, Some(Supervised), Some(true), Ok((Supervised, true)));
+    check("", None, None, Ok((Perpetual, false)));
+    check("", Some(Checkpoint), Some(true), Ok((Checkpoint, true)));
+}
+
+#[test]
+fn blocked_commands_can_be_added_but_not_taken_away() {
+    let asking = |entries: &[&str]| {
+        judged("[commands]\nblocked = [\"curl\"]", |request| {
+            let entries = entries.iter().map(|entry| (*entry).to_owned()).collect();
+            request.tighten.blocked_commands = Some(entries);
+        })
+    };
+    assert!(matches!(
+        asking(&["!default"]),
+        Err(Unacceptable::Loosens { .. })
+    ));
+    assert!(matches!(
+        asking(&["a | b"]),
+        Err(Unacceptable::Invalid { .. })
+    ));
+    let blocked = asking(&["wget", "mkfs"])
+        .expect("accepted")
+        .policy
+        .blocked();
+    assert_eq!(
+        blocked,
+        [
+            "rm -rf /",
+            "dd if=",
+            "mkfs",
+            ":(){ :|:& };:",
+            "curl",
+            "wget"
+        ]
+    );
 }
 
 #[test]
