@@ -5,6 +5,7 @@ mod configuration;
 mod enterprise;
 mod health;
 
+use config::contract::openapi;
 use pingora::proxy::Session;
 
 use crate::admission::Admitted;
@@ -35,6 +36,7 @@ pub(crate) async fn answer(
         "config.status" => configuration::status(state),
         "config.reload" => configuration::reload(state).await,
         "metrics.show" => Ok(metrics_text(state).await),
+        "openapi.show" => Answer::json(200, &openapi::document(env!("CARGO_PKG_VERSION"))),
         "audit.query" => audit::query(state, query).await,
         "audit.summary" => audit::summary(state, query).await,
         "audit.verify" => audit::verify(state, query).await,
@@ -44,7 +46,7 @@ pub(crate) async fn answer(
 
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 12] = [
+const ANSWERED: [&str; 13] = [
     "landing.show",
     "health.show",
     "health.live",
@@ -54,6 +56,7 @@ const ANSWERED: [&str; 12] = [
     "config.status",
     "config.reload",
     "metrics.show",
+    "openapi.show",
     "audit.query",
     "audit.summary",
     "audit.verify",
