@@ -11,6 +11,7 @@ mod whoami;
 
 pub(crate) use request::Request;
 
+use config::contract::openapi;
 use http::HeaderValue;
 use http::header::ACCEPT;
 
@@ -63,6 +64,7 @@ async fn whole(request: &mut Request<'_>) -> Result<Answer, Refusal> {
             let accept = request.session.req_header().headers.get(ACCEPT);
             Ok(metrics_text(state, &request.record.snapshot, accept).await)
         }
+        "openapi.show" => Answer::json(200, &openapi::document(env!("CARGO_PKG_VERSION"))),
         "audit.query" => audit::query(state, query).await,
         "audit.summary" => audit::summary(state, query).await,
         "audit.verify" => audit::verify(state, query).await,
@@ -87,7 +89,7 @@ async fn of_tokens(name: &str, request: &mut Request<'_>) -> Option<Result<Answe
 
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 22] = [
+const ANSWERED: [&str; 23] = [
     "landing.show",
     "health.show",
     "health.live",
@@ -100,6 +102,7 @@ const ANSWERED: [&str; 22] = [
     "config.status",
     "config.reload",
     "metrics.show",
+    "openapi.show",
     "audit.query",
     "audit.summary",
     "audit.export",

@@ -21,6 +21,7 @@ pub mod client;
 pub mod command;
 pub mod counterpart;
 pub mod deployment;
+pub mod engine;
 pub mod installation;
 pub mod issuer;
 pub mod job;

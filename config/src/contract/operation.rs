@@ -334,6 +334,9 @@ pub static OPERATIONS: &[Operation] = &[
             "metrics",
             "Exports metrics in the OpenMetrics or the Prometheus text format.",
         ),
+    Operation::read("openapi.show", "/api/openapi.json", Scope::Read)
+        .by_gateway()
+        .on("document", "Describes every operation as OpenAPI 3.1."),
     Operation::read("status.show", "/api/status", Scope::Read).on("runtime", "Tells what runs."),
     Operation::read("audit.query", "/api/enterprise/audit", Scope::Audit)
         .by_gateway()

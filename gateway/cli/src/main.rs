@@ -18,6 +18,8 @@ mod enterprise;
 mod failure;
 mod federate;
 mod health;
+mod init;
+mod manual;
 mod memory;
 mod metrics;
 mod migrate;
@@ -87,9 +89,11 @@ enum Command {
     Migrate(migrate::Command),
     Health(health::Arguments),
     Doctor(doctor::Arguments),
+    Init(init::Arguments),
     #[command(subcommand)]
     Config(config::Command),
     Completions(completions::Arguments),
+    Manual(manual::Arguments),
     #[command(hide = true)]
     RunDetached(dashboard::detach::Arguments),
 }
@@ -124,6 +128,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Health(arguments) => health::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),
         Command::Config(command) => config::run(&context, &command),
+        Command::Init(init::Arguments {}) => init::run(&context),
+        Command::Manual(arguments) => manual::run(&context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::RunDetached(arguments) => dashboard::detach::run(&arguments),
     }
