@@ -20,6 +20,7 @@ mod header_hygiene;
 mod layout;
 mod limits;
 mod links;
+mod load;
 mod main_job;
 mod metrics;
 mod oidc;

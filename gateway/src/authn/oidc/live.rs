@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::claims;
 use super::fault::Fault;
 use super::fetch::{FetchError, Fetcher};
-use super::jws::Sealed;
+use super::jws::{Sealed, TOKEN_BYTES_MAX};
 use super::kept;
 use super::key::KeySet;
 use super::verified::Verified;
@@ -122,6 +122,9 @@ impl LiveIssuer {
         now: DateTime<Utc>,
         patient: bool,
     ) -> Result<Arc<Caller>, Rejected> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(Rejected::Fault(Fault::TooLong));
+        }
         let before = self.looks.subscribe();
         let first = self.judge(token, now);
         let worth_a_look = matches!(
@@ -135,23 +138,22 @@ impl LiveIssuer {
     }
 
     fn judge(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Caller>, Rejected> {
+        let snapshot = self.snapshot.load();
+        let fresh = snapshot.as_ref().filter(|snapshot| {
+            let age = (now - snapshot.seen_at).to_std().unwrap_or_default();
+            age <= self.settings.stale_keys_max
+        });
+        let digest = Verified::digest(token);
+        let second = now.timestamp();
+        // A text that was found good is not taken apart again.
+        if let Some(caller) = fresh.and_then(|fresh| fresh.verified.find(&digest, second)) {
+            return Ok(caller);
+        }
         let sealed = Sealed::read(token, &self.settings.algorithms).map_err(Rejected::Fault)?;
         if sealed.claimed_issuer().map_err(Rejected::Fault)? != self.settings.url {
             return Err(Rejected::Fault(Fault::Issuer));
         }
-        let snapshot = self.snapshot.load();
-        let snapshot = snapshot
-            .as_ref()
-            .filter(|snapshot| {
-                let age = (now - snapshot.seen_at).to_std().unwrap_or_default();
-                age <= self.settings.stale_keys_max
-            })
-            .ok_or(Rejected::Unavailable)?;
-        let digest = Verified::digest(token);
-        let second = now.timestamp();
-        if let Some(caller) = snapshot.verified.find(&digest, second) {
-            return Ok(caller);
-        }
+        let snapshot = fresh.ok_or(Rejected::Unavailable)?;
         let opened = sealed.open(&snapshot.keys).map_err(Rejected::Fault)?;
         let claims = claims::check(&opened, &self.settings, now).map_err(Rejected::Fault)?;
         let name = claims.email.as_ref().unwrap_or(&claims.subject);
