@@ -227,10 +227,47 @@ fn digits(text: &[u8]) -> Option<u64> {
 mod tests {
     use std::time::Duration;
 
+    use tokio::net::TcpListener;
     use tokio::time::Instant;
 
-    use super::Events;
-    use crate::run::{Seen, Span};
+    use super::{Events, Framing, Stream};
+    use crate::origin;
+    use crate::run::{self, Plan, Seen, Span};
+    use crate::scenario::{Load, Work};
+    use crate::target::{Protocol, Target};
+
+    #[tokio::test]
+    async fn readers_of_both_framings_get_every_event() {
+        for framing in [Framing::Sse, Framing::WebSocket] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address");
+            let serving = tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    tokio::spawn(origin::connection(stream));
+                }
+            });
+            let url = format!("http://{address}/events");
+            let target = Target::parse(&url, None, Protocol::Http1, false).expect("a target");
+            let load = Load {
+                name: "fanout",
+                work: Work::Fanout(Stream {
+                    framing,
+                    path: "/events".into(),
+                    credential: None,
+                }),
+            };
+            let plan = Plan {
+                connections: 5,
+                streams: 1,
+                warm_up: Duration::ZERO,
+                duration: Duration::from_secs(1),
+                rate: None,
+            };
+            let figure = run::run(&target, load, &plan).await.expect("a figure");
+            assert!(figure.is_clean() && figure.count >= 5 * 5, "{figure:?}");
+            serving.abort();
+        }
+    }
 
     #[test]
     fn a_lost_event_is_noticed() {
