@@ -13,11 +13,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use config::gateway::GatewaySettings;
 use config::home::Home;
 use config::load::Sources;
 use config::private;
 use gateway::serve;
+use gateway::settings_source::SettingsSource;
 use gateway::tokens::format::FreshToken;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -50,8 +50,9 @@ fn a_request_allocates_within_its_bound() {
             thread::spawn(move || answer(stream));
         }
     });
-    let settings = settings(folder.path());
-    thread::spawn(move || serve::run(settings, &[]));
+    let source = settings(folder.path());
+    let loaded = source.load().expect("the settings are right");
+    thread::spawn(move || serve::run(loaded, source));
     let address = address(folder.path());
 
     let unknown = FreshToken::generate().expect("a token");
@@ -95,7 +96,7 @@ fn furnish(folder: &Path) -> String {
     token.raw().expose().to_owned()
 }
 
-fn settings(folder: &Path) -> GatewaySettings {
+fn settings(folder: &Path) -> SettingsSource {
     let file = folder.join("gateway.toml");
     let origin = folder.join("origin.sock");
     let text = format!(
@@ -107,12 +108,8 @@ fn settings(folder: &Path) -> GatewaySettings {
     let home = folder.join("home").display().to_string();
     let sources = Sources::default()
         .with_flag("--data-dir", Some(home))
-        .with_flag("--port", Some("0".to_owned()))
-        .with_file(&file, true)
-        .expect("the settings are read");
-    GatewaySettings::load(sources)
-        .expect("the settings are right")
-        .settings
+        .with_flag("--port", Some("0".to_owned()));
+    SettingsSource::new(sources, Some(file))
 }
 
 /// Returns where the gateway listens, once it does.

@@ -134,11 +134,10 @@ impl Lab {
     ) -> anyhow::Result<Figure> {
         let url = format!("{}{}", running.url, item.path);
         let target = Target::parse(&url, Some(&self.site.certificate), item.protocol, false)?;
-        let target = match item.scenario {
-            Scenario::Handshakes => {
-                target.with_full_handshakes(&self.site.certificate, item.exchange)?
-            }
-            _ => target,
+        let target = if item.scenario == Scenario::Handshakes {
+            target.with_full_handshakes(&self.site.certificate, item.exchange)?
+        } else {
+            target
         };
         let executor = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Returns microseconds since the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "this is the load test's clock")]
 pub(crate) fn now_us() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

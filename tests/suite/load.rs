@@ -158,6 +158,7 @@ fn the_lab_compares_the_gateway_with_the_baseline_and_judges_budgets() {
             "gateway/cached-jwt-http2",
             "gateway/rotation",
             "gateway/sse",
+            "gateway/web-socket",
         ] {
             arguments.extend(["--only", name]);
         }

@@ -64,17 +64,17 @@ impl Item {
         Self {
             label,
             scenario,
-            path: match scenario {
-                Scenario::Mutations | Scenario::TooLittleScope => CHANGE,
-                Scenario::Sse | Scenario::WebSocket => STREAM,
-                _ => READ,
-            },
+            path: READ,
             protocol: Protocol::Http1,
             connections: 64,
             streams: 1,
             exchange: KeyExchange::Any,
             half_of: None,
         }
+    }
+
+    const fn on(self, path: &'static str) -> Self {
+        Self { path, ..self }
     }
 
     const fn http2(self) -> Self {
@@ -145,38 +145,21 @@ fn gateway(conditions: Conditions, items: Vec<Item>) -> Step {
 
 fn speed() -> Vec<Step> {
     use Scenario as S;
-    let handshakes = Item::new("handshakes", S::Handshakes).connections(16);
-    let classic = Item::new("handshakes-x25519", S::Handshakes)
-        .connections(16)
-        .x25519();
-    vec![
+    let mut steps = vec![
         step(
             Subject::Bare,
-            vec![
-                Item::new("open", S::Open),
-                Item::new("open-http2", S::Open).http2(),
-                handshakes.clone(),
-                classic.clone(),
-            ],
+            [
+                vec![
+                    Item::new("open", S::Open),
+                    Item::new("open-http2", S::Open).http2(),
+                ],
+                handshakes(),
+            ]
+            .concat(),
         ),
         gateway(
             Conditions::default(),
-            vec![
-                Item::new("opaque", S::Opaque),
-                Item::new("cached-jwt", S::CachedJwt),
-                Item::new("cached-jwt-http2", S::CachedJwt).http2(),
-                Item::new("fresh-jwt", S::FreshJwt),
-                Item::new("mix", S::Mix),
-                Item::new("mutations", S::Mutations),
-                Item::new("malformed", S::Malformed),
-                Item::new("unknown", S::Unknown),
-                Item::new("expired", S::Expired),
-                Item::new("too-little-scope", S::TooLittleScope),
-                handshakes.clone(),
-                classic.clone(),
-                Item::new("sse", S::Sse).connections(100),
-                Item::new("rotation", S::Rotation),
-            ],
+            [accepted(), refused(), handshakes(), streams()].concat(),
         ),
         gateway(
             Conditions {
@@ -192,24 +175,9 @@ fn speed() -> Vec<Step> {
             },
             vec![Item::new("unknown-throttled", S::Unknown)],
         ),
-        step(Subject::Haproxy, vec![Item::new("open", S::Open)]),
-        step(
-            Subject::HaproxyJwt,
-            vec![
-                Item::new("cached-jwt", S::CachedJwt),
-                Item::new("fresh-jwt", S::FreshJwt),
-            ],
-        ),
-        step(
-            Subject::Nginx,
-            vec![Item::new("open", S::Open), handshakes, classic],
-        ),
-        step(Subject::Envoy, vec![Item::new("open", S::Open)]),
-        step(Subject::EnvoyJwt, vec![Item::new("fresh-jwt", S::FreshJwt)]),
-        step(
-            Subject::EnvoyJwtCache,
-            vec![Item::new("cached-jwt", S::CachedJwt)],
-        ),
+    ];
+    steps.extend(peers());
+    steps.extend([
         gateway(
             Conditions::default(),
             vec![Item::new("cached-jwt-at-half", S::CachedJwt).at_half()],
@@ -218,6 +186,64 @@ fn speed() -> Vec<Step> {
             Subject::Bare,
             vec![Item::new("open-at-half", S::Open).at_half()],
         ),
+    ]);
+    steps
+}
+
+fn accepted() -> Vec<Item> {
+    use Scenario as S;
+    vec![
+        Item::new("opaque", S::Opaque),
+        Item::new("cached-jwt", S::CachedJwt),
+        Item::new("cached-jwt-http2", S::CachedJwt).http2(),
+        Item::new("fresh-jwt", S::FreshJwt),
+        Item::new("mix", S::Mix),
+        Item::new("mutations", S::Mutations).on(CHANGE),
+    ]
+}
+
+fn refused() -> Vec<Item> {
+    use Scenario as S;
+    vec![
+        Item::new("malformed", S::Malformed),
+        Item::new("unknown", S::Unknown),
+        Item::new("expired", S::Expired),
+        Item::new("too-little-scope", S::TooLittleScope).on(CHANGE),
+    ]
+}
+
+fn handshakes() -> Vec<Item> {
+    let all = |label| Item::new(label, Scenario::Handshakes).connections(16);
+    vec![all("handshakes"), all("handshakes-x25519").x25519()]
+}
+
+fn streams() -> Vec<Item> {
+    use Scenario as S;
+    vec![
+        Item::new("sse", S::Sse).on(STREAM).connections(100),
+        Item::new("web-socket", S::WebSocket)
+            .on(STREAM)
+            .connections(100),
+        // Last: from then on the issuer has two keys.
+        Item::new("rotation", S::Rotation),
+    ]
+}
+
+/// Other proxies.
+fn peers() -> Vec<Step> {
+    use Scenario as S;
+    let open = Item::new("open", S::Open);
+    let (cached, fresh) = (
+        Item::new("cached-jwt", S::CachedJwt),
+        Item::new("fresh-jwt", S::FreshJwt),
+    );
+    vec![
+        step(Subject::Haproxy, vec![open.clone()]),
+        step(Subject::HaproxyJwt, vec![cached.clone(), fresh.clone()]),
+        step(Subject::Nginx, [vec![open.clone()], handshakes()].concat()),
+        step(Subject::Envoy, vec![open]),
+        step(Subject::EnvoyJwt, vec![fresh]),
+        step(Subject::EnvoyJwtCache, vec![cached]),
     ]
 }
 
@@ -247,9 +273,9 @@ fn scale() -> Vec<Step> {
         gateway(
             Conditions::default(),
             vec![
-                Item::new("readers=10", S::Sse).connections(10),
-                Item::new("readers=100", S::Sse).connections(100),
-                Item::new("readers=500", S::Sse).connections(500),
+                Item::new("readers=10", S::Sse).on(STREAM).connections(10),
+                Item::new("readers=100", S::Sse).on(STREAM).connections(100),
+                Item::new("readers=500", S::Sse).on(STREAM).connections(500),
             ],
         ),
     ]

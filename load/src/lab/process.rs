@@ -63,6 +63,7 @@ impl Process {
     ///
     /// # Errors
     /// When the program ends before, or it takes too long; with what the program said.
+    #[expect(clippy::disallowed_methods, reason = "polls to a deadline")]
     pub(crate) fn wait_for(
         &mut self,
         what: &str,
@@ -105,6 +106,7 @@ impl Process {
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
+    #[expect(clippy::disallowed_methods, reason = "polls to a deadline")]
     fn end(&mut self) -> io::Result<()> {
         let Some(id) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else {
             return self.child.kill();

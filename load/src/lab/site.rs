@@ -180,7 +180,8 @@ impl Site {
         format!(
             "[tls]\ncertificate = {}\nkey = {}\n\n[auth]\ntokens = true\n\n\
              [oidc]\nallow_loopback_http = true\n\n[runtime]\nsocket = {}\n\n\
-             [limits]\nconnections_per_address_max = 10000\n{failures}\n[log]\nlevel = \"warn\"\n",
+             [limits]\nconnections_per_address_max = 10000\n{failures}\n\
+             [streams]\nper_principal_max = 10000\nwebsockets_per_principal_max = 10000\n\n[log]\nlevel = \"warn\"\n",
             shown(&self.certificate),
             shown(&self.key),
             shown(&self.origin_socket),

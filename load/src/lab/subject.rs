@@ -121,9 +121,10 @@ impl Subject {
         folder: &Path,
         port: u16,
     ) -> anyhow::Result<Command> {
-        let checks = match self {
-            Self::HaproxyJwt => include_str!("../../peers/haproxy-jwt.cfg"),
-            _ => "",
+        let checks = if self == Self::HaproxyJwt {
+            include_str!("../../peers/haproxy-jwt.cfg")
+        } else {
+            ""
         };
         let text = include_str!("../../peers/haproxy.cfg").replace("@CHECKS@", checks);
         let file = folder.join("haproxy.cfg");
@@ -140,13 +141,14 @@ impl Subject {
         folder: &Path,
         port: u16,
     ) -> anyhow::Result<Command> {
-        let checks = match self {
-            Self::EnvoyJwt => include_str!("../../peers/envoy-jwt.yaml").replace("@CACHE@", ""),
-            Self::EnvoyJwtCache => include_str!("../../peers/envoy-jwt.yaml").replace(
-                "@CACHE@",
-                "                          jwt_cache_config: { jwt_cache_size: 1000 }",
-            ),
-            _ => String::new(),
+        let jwt = include_str!("../../peers/envoy-jwt.yaml");
+        let cache = "                          jwt_cache_config: { jwt_cache_size: 1000 }";
+        let checks = if self == Self::EnvoyJwt {
+            jwt.replace("@CACHE@", "")
+        } else if self == Self::EnvoyJwtCache {
+            jwt.replace("@CACHE@", cache)
+        } else {
+            String::new()
         };
         let text = include_str!("../../peers/envoy.yaml").replace("@CHECKS@", &checks);
         let file = folder.join("envoy.yaml");
