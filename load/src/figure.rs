@@ -115,6 +115,13 @@ impl Figure {
             Metric::P99Us => Some(self.latency_us.p99 as f64),
             Metric::CpuUs => self.cpu_us,
             Metric::ResidentKib => self.resident_kib.map(|kib| kib as f64),
+            Metric::IdleKib => match (self.resident_kib, self.growth_kib) {
+                (Some(resident), Some(growth)) => Some(resident as f64 - growth as f64),
+                (None, _) | (_, None) => None,
+            },
+            Metric::ConnectionKib => self
+                .growth_kib
+                .map(|kib| kib as f64 / f64::from(self.connections)),
             Metric::GrowthKib => self.growth_kib.map(|kib| kib as f64),
             Metric::Errors => Some((self.errors + self.unexpected) as f64),
         }
@@ -135,6 +142,10 @@ pub(crate) enum Metric {
     CpuUs,
     /// Resident memory in KiB.
     ResidentKib,
+    /// Resident memory before the load, in KiB.
+    IdleKib,
+    /// Growth of resident memory by connection, in KiB.
+    ConnectionKib,
     /// Growth of resident memory in KiB.
     GrowthKib,
     /// Wrong or missing answers.
@@ -147,7 +158,7 @@ impl Metric {
         match self {
             Self::PerSecond => "/s",
             Self::P50Us | Self::P99Us | Self::CpuUs => "µs",
-            Self::ResidentKib | Self::GrowthKib => "KiB",
+            Self::ResidentKib | Self::IdleKib | Self::ConnectionKib | Self::GrowthKib => "KiB",
             Self::Errors => "errors",
         }
     }

@@ -11,6 +11,7 @@ mod subject;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -152,7 +153,15 @@ impl Lab {
             rate: self.rate(item),
         };
         let before = running.process.usage()?;
+        let watch = running.process.watch();
+        let reloading = self.reload_meanwhile(step, item, running);
         let mut figure = executor.block_on(run::run(&target, load, &plan))?;
+        if let Some(reloading) = reloading {
+            reloading
+                .join()
+                .map_err(|_| anyhow::anyhow!("the thread that changes settings failed"))??;
+        }
+        let resident_kib = watch.end();
         let after = running.process.usage()?;
         figure.subject = step.subject.name().to_owned();
         figure.scenario = item.label.to_owned();
@@ -160,21 +169,40 @@ impl Lab {
         // The warm-up's work is in the processor time and not in the count.
         let share = self.duration.as_secs_f64() / (self.duration + WARM_UP).as_secs_f64();
         figure.cpu_us = Some(busy * share / cast(figure.count.max(1)));
-        figure.resident_kib = Some(after.resident_kib);
-        figure.growth_kib = i64::try_from(after.resident_kib)
+        figure.resident_kib = Some(resident_kib);
+        figure.growth_kib = i64::try_from(resident_kib)
             .ok()
             .zip(i64::try_from(before.resident_kib).ok())
             .map(|(after, before)| after - before);
-        crate::say(&format!(
-            "{:36} {:>9.0}/s  p50 {:>6} µs  p99 {:>7} µs  cpu {:>6.1} µs{}",
-            figure.key(),
-            figure.per_second,
-            figure.latency_us.p50,
-            figure.latency_us.p99,
-            figure.cpu_us.unwrap_or_default(),
-            if figure.is_clean() { "" } else { "  NOT CLEAN" },
-        ));
+        tell(&figure);
         Ok(figure)
+    }
+
+    /// Changes the settings again and again in a thread of its own, if the item says so.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the changes are spread over the time"
+    )]
+    fn reload_meanwhile(
+        &self,
+        step: &Step,
+        item: &Item,
+        running: &Running,
+    ) -> Option<JoinHandle<anyhow::Result<()>>> {
+        let pause = self.duration.checked_div(item.reloads)?;
+        let (change, prompt) = (
+            self.site.changer(&step.conditions),
+            running.process.prompter(),
+        );
+        let reloads = item.reloads;
+        Some(thread::spawn(move || {
+            for number in 1..=reloads {
+                change(number)?;
+                prompt()?;
+                thread::sleep(pause);
+            }
+            Ok(())
+        }))
     }
 
     /// Asks until the first answer is right: a proxy may still be fetching the issuer's keys.
@@ -267,6 +295,19 @@ impl Lab {
         }
         medians
     }
+}
+
+/// Tells the operator about a figure.
+fn tell(figure: &Figure) {
+    crate::say(&format!(
+        "{:36} {:>9.0}/s  p50 {:>6} µs  p99 {:>7} µs  cpu {:>6.1} µs{}",
+        figure.key(),
+        figure.per_second,
+        figure.latency_us.p50,
+        figure.latency_us.p99,
+        figure.cpu_us.unwrap_or_default(),
+        if figure.is_clean() { "" } else { "  NOT CLEAN" },
+    ));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count is below 2^52")]

@@ -10,6 +10,7 @@ mod fanout;
 mod figure;
 mod handshake;
 mod head;
+mod idle;
 mod lab;
 mod moment;
 mod opaque;

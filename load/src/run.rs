@@ -100,7 +100,9 @@ impl Seen {
         // Both bounds are within those of the histogram.
         self.latencies
             .saturating_record(latency_us.clamp(1, LATENCY_US_MAX));
-        let tenth = usize::try_from((now - span.start).as_millis() / 100).unwrap_or(0);
+        // What happens before the beginning is in the first tenth.
+        let tenth = usize::try_from(now.saturating_duration_since(span.start).as_millis() / 100)
+            .unwrap_or(0);
         if self.tenths.len() <= tenth {
             self.tenths.resize(tenth + 1, 0);
         }
@@ -177,6 +179,7 @@ pub(crate) async fn run(target: &Target, load: Load, plan: &Plan) -> anyhow::Res
             });
             requests(&target, &queue, plan, span).await
         }
+        Work::Idle => crate::idle::spawn(&target, plan, span),
         Work::Handshakes => crate::handshake::spawn(&target, plan, span),
         Work::Fanout(kind) => crate::fanout::spawn(&target, kind, plan, span),
     };

@@ -48,6 +48,8 @@ pub(crate) enum Scenario {
     WebSocket,
     /// Full TLS handshakes
     Handshakes,
+    /// Connections that are kept open and ask nothing
+    Idle,
     /// JSON Web Tokens whose issuer changes its key in the middle; in the lab only
     Rotation,
 }
@@ -70,6 +72,7 @@ impl Scenario {
             Self::Sse => "sse",
             Self::WebSocket => "web-socket",
             Self::Handshakes => "handshakes",
+            Self::Idle => "idle",
             Self::Rotation => "rotation",
         }
     }
@@ -94,6 +97,8 @@ pub(crate) enum Work {
     },
     /// Full handshakes.
     Handshakes,
+    /// Nothing at all.
+    Idle,
     /// Readers of streams.
     Fanout(Stream),
 }
@@ -154,6 +159,12 @@ pub(crate) fn load(
             return Ok(Load {
                 name: scenario.name(),
                 work: Work::Handshakes,
+            });
+        }
+        Scenario::Idle => {
+            return Ok(Load {
+                name: scenario.name(),
+                work: Work::Idle,
             });
         }
         Scenario::Sse => return Ok(fanout(scenario, Framing::Sse, path, credentials)),

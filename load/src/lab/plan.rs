@@ -57,6 +57,8 @@ pub(crate) struct Item {
     pub(crate) exchange: KeyExchange,
     /// The figure at half of whose rate requests are due.
     pub(crate) half_of: Option<&'static str>,
+    /// How often the settings change meanwhile.
+    pub(crate) reloads: u32,
 }
 
 impl Item {
@@ -70,6 +72,7 @@ impl Item {
             streams: 1,
             exchange: KeyExchange::Any,
             half_of: None,
+            reloads: 0,
         }
     }
 
@@ -98,6 +101,10 @@ impl Item {
             exchange: KeyExchange::X25519,
             ..self
         }
+    }
+
+    const fn reloads(self, reloads: u32) -> Self {
+        Self { reloads, ..self }
     }
 
     const fn at_half(self) -> Self {
@@ -159,7 +166,14 @@ fn speed() -> Vec<Step> {
         ),
         gateway(
             Conditions::default(),
-            [accepted(), refused(), handshakes(), streams()].concat(),
+            [
+                vec![Item::new("idle", S::Idle).connections(1_000)],
+                accepted(),
+                refused(),
+                handshakes(),
+                streams(),
+            ]
+            .concat(),
         ),
         gateway(
             Conditions {
@@ -224,6 +238,7 @@ fn streams() -> Vec<Item> {
         Item::new("web-socket", S::WebSocket)
             .on(STREAM)
             .connections(100),
+        Item::new("reloads", S::Opaque).reloads(100),
         // Last: from then on the issuer has two keys.
         Item::new("rotation", S::Rotation),
     ]

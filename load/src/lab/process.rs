@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -24,6 +26,21 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
+}
+
+/// Watches a program's memory until it is asked.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    over: Arc<AtomicBool>,
+    watching: JoinHandle<u64>,
+}
+
+impl Watch {
+    /// Returns the most resident memory that was seen, in KiB.
+    pub(crate) fn end(self) -> u64 {
+        self.over.store(true, Ordering::Relaxed);
+        self.watching.join().unwrap_or(0)
+    }
 }
 
 /// What a program used so far.
@@ -90,14 +107,25 @@ impl Process {
     /// # Errors
     /// When the system does not tell.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
-        let own = self.child.id();
-        let mut usage = one(own)?;
-        for child in children(own)? {
-            let child = one(child)?;
-            usage.cpu += child.cpu;
-            usage.resident_kib += child.resident_kib;
+        of(self.child.id())
+    }
+
+    /// Begins to watch the program's memory.
+    pub(crate) fn watch(&self) -> Watch {
+        let id = self.child.id();
+        let over = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&over);
+        let watching = thread::spawn(move || peak(id, &told));
+        Watch { over, watching }
+    }
+
+    /// Returns what asks the program to look at its settings again.
+    pub(crate) fn prompter(&self) -> impl Fn() -> io::Result<()> + Send + 'static {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        move || match id {
+            Some(id) => Ok(rustix::process::kill_process(id, Signal::HUP)?),
+            None => Err(io::ErrorKind::NotFound.into()),
         }
-        Ok(usage)
     }
 
     fn said(&self) -> String {
@@ -164,6 +192,27 @@ pub(crate) fn bind(processor: usize) -> anyhow::Result<()> {
     only.set(processor);
     sched_setaffinity(None, &only)
         .with_context(|| format!("cannot run on processor {processor} alone"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "looks again and again")]
+fn peak(id: u32, over: &AtomicBool) -> u64 {
+    let mut peak = 0;
+    while !over.load(Ordering::Relaxed) {
+        peak = peak.max(of(id).map_or(0, |usage| usage.resident_kib));
+        thread::sleep(GLANCE);
+    }
+    peak
+}
+
+/// Returns what a program and its children used.
+fn of(id: u32) -> anyhow::Result<Usage> {
+    let mut usage = one(id)?;
+    for child in children(id)? {
+        let child = one(child)?;
+        usage.cpu += child.cpu;
+        usage.resident_kib += child.resident_kib;
+    }
+    Ok(usage)
 }
 
 fn one(id: u32) -> anyhow::Result<Usage> {

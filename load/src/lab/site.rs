@@ -170,6 +170,19 @@ impl Site {
         self.folder.path().join("home")
     }
 
+    /// Returns what changes the gateway's settings so that it takes new ones into use.
+    pub(crate) fn changer(
+        &self,
+        conditions: &Conditions,
+    ) -> impl Fn(u32) -> anyhow::Result<()> + Send + 'static {
+        let file = self.home().join("gateway.toml");
+        let text = self.settings(conditions);
+        move |number| {
+            let timeout = format!("idle_timeout = \"{}s\"\n\n[streams]", 60 + number % 60);
+            replace_private(&file, &text.replacen("\n[streams]", &timeout, 1))
+        }
+    }
+
     fn settings(&self, conditions: &Conditions) -> String {
         let shown = |path: &Path| format!("{:?}", path.display().to_string());
         let failures = if conditions.throttled {
@@ -206,6 +219,13 @@ impl Site {
             .env("LOKI_OIDC_DEFAULT_ROLE", "viewer");
         Ok(command)
     }
+}
+
+/// Puts a file in the place of another, as a whole.
+fn replace_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let beside = path.with_extension("new");
+    write_private(&beside, text)?;
+    Ok(fs::rename(beside, path)?)
 }
 
 /// Writes a file that nobody else may read.
