@@ -2,6 +2,7 @@
 //! proving the chain of records.
 //!
 //! `cargo bench -p gateway --bench request`
+#![expect(clippy::expect_used, reason = "a bench ends at its first failure")]
 
 use std::hint::black_box;
 
