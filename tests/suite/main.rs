@@ -29,6 +29,7 @@ mod jws_vectors;
 mod layout;
 mod limits;
 mod links;
+mod load;
 mod main_job;
 mod metric_formats;
 mod metrics;
