@@ -51,7 +51,11 @@ fn token(criterion: &mut Criterion) {
                 // A prime step: neighbours in the file are no neighbours in time.
                 turn = (turn + 7_919) % count;
                 index
-                    .credential(&tokens[turn].raw(), Ipv4Addr::LOCALHOST.into(), DateTime::UNIX_EPOCH)
+                    .credential(
+                        &tokens[turn].raw(),
+                        Ipv4Addr::LOCALHOST.into(),
+                        DateTime::UNIX_EPOCH,
+                    )
                     .is_ok()
             });
         });

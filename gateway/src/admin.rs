@@ -19,6 +19,7 @@ use crate::answer::{Answer, Pieces};
 use crate::clock;
 use crate::metrics::{self, Scrape, open_metrics};
 use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 use crate::state::State;
 
 /// What an operation of the gateway's own is answered with.

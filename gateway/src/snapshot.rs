@@ -121,13 +121,15 @@ impl Snapshot {
 
     /// Counts the tokens; none where no tokens are accepted.
     pub(crate) fn token_counts(&self, now: DateTime<Utc>) -> Option<TokenCounts> {
-        let tokens = self.tokens.as_ref()?;
-        Some(tokens.load().counts(now))
+        self.settings
+            .opaque_tokens
+            .then(|| self.tokens.load().counts(now))
     }
 
-    /// Returns since when the issuer's keys were not seen; none without an issuer or its keys.
+    /// Returns since when the keys of one issuer were not seen, the longest of all; none where no
+    /// keys are known.
     pub(crate) fn issuer_keys_age(&self, now: DateTime<Utc>) -> Option<Duration> {
-        self.issuer.as_ref()?.live.keys_age(now)
+        self.issuers.keys_age_max(now)
     }
 
     /// Returns the scheme that callers use.

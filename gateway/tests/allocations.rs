@@ -101,7 +101,7 @@ fn settings(folder: &Path) -> SettingsSource {
     let origin = folder.join("origin.sock");
     let text = format!(
         "[auth]\ntokens = true\n[runtime]\nsocket = {:?}\n\
-         [limits]\nfailed_credentials_max = 4294967295\n[rates]\nread = \"off\"\n",
+         [limits]\nfailed_credentials_max = 4294967295\n[rates]\nread = \"10000000/s\"\n",
         origin.display().to_string()
     );
     fs::write(&file, text).expect("a settings file");

@@ -151,7 +151,7 @@ impl Operation {
     }
 
     /// A public operation with a body; what it changes, its handler records itself.
-    const fn question(name: &'static str, path: &'static str) -> Self {
+    const fn submission(name: &'static str, path: &'static str) -> Self {
         Self {
             method: Method::Post,
             recorded: Recorded::Read,
@@ -266,11 +266,11 @@ pub static OPERATIONS: &[Operation] = &[
             "authentication",
             "Tells a caller who it is and what it may do.",
         ),
-    Operation::question("auth.exchange", "/api/auth/exchange").on(
+    Operation::submission("auth.exchange", "/api/auth/exchange").on(
         "token",
         "Exchanges another issuer's token for a short-lived one (RFC 8693).",
     ),
-    Operation::question("auth.report_leak", "/api/auth/report-leak").on(
+    Operation::submission("auth.report_leak", "/api/auth/report-leak").on(
         "token",
         "Revokes the token in the body, whoever found it; tells nothing.",
     ),

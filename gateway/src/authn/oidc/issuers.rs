@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use config::gateway::oidc::{Algorithm, Issuer};
@@ -63,6 +64,16 @@ impl Issuers {
     /// Returns whether there are none.
     pub(crate) const fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Returns how long ago the keys were seen that were seen the longest ago; none if no issuer's
+    /// keys are known.
+    pub(crate) fn keys_age_max(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let ages = self
+            .list
+            .iter()
+            .filter_map(|issuer| issuer.live.keys_age(now));
+        ages.max()
     }
 
     /// Returns the credential that a token is. `patient` callers may wait a second for new keys.
