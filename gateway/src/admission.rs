@@ -14,6 +14,7 @@ use http::header::CONTENT_LENGTH;
 use pingora::http::RequestHeader;
 
 use crate::authn;
+use crate::authn::client_certificate::PeerCertificate;
 use crate::authz::{self, Judgement};
 use crate::limits;
 use crate::refusal::Refusal;
@@ -46,6 +47,15 @@ impl Admitted {
     }
 }
 
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer<'a> {
+    /// The client's address.
+    pub(crate) address: IpAddr,
+    /// The certificate of its connection.
+    pub(crate) certificate: Option<&'a PeerCertificate>,
+}
+
 /// A refusal, and what was known by then.
 #[derive(Debug)]
 pub(crate) struct Turned {
@@ -64,7 +74,7 @@ pub(crate) struct Turned {
 /// The refusal, with what was known by then.
 pub(crate) async fn admit(
     header: &RequestHeader,
-    client: IpAddr,
+    peer: &Peer<'_>,
     state: &State,
     snapshot: &Snapshot,
     now: DateTime<Utc>,
@@ -94,7 +104,7 @@ pub(crate) async fn admit(
     let caller = match known {
         Some(operation) if operation.access == Access::Public => nobody(),
         Some(_) | None if !settings.tokens_required => local(),
-        Some(_) | None => authenticate(header, client, state, snapshot, now)
+        Some(_) | None => authenticate(header, peer, state, snapshot, now)
             .await
             .map_err(|refusal| turned(refusal, known, None))?,
     };
@@ -120,6 +130,7 @@ pub(crate) async fn admit(
 /// for this operation and these projects. Counts nothing, and waits for nothing.
 pub(crate) async fn still_admits(
     header: &RequestHeader,
+    certificate: Option<&PeerCertificate>,
     admitted: &Admitted,
     snapshot: &Snapshot,
     now: DateTime<Utc>,
@@ -128,7 +139,7 @@ pub(crate) async fn still_admits(
         return true;
     }
     let caller = if snapshot.settings.tokens_required {
-        let found = authn::authenticate(header, &snapshot.schemes(), now, false).await;
+        let found = authn::authenticate(header, &snapshot.schemes(certificate), now, false).await;
         let Ok(caller) = found else {
             return false;
         };
@@ -146,14 +157,16 @@ pub(crate) async fn still_admits(
 /// the caller's network, which gets no more than "too many" once it is blocked.
 async fn authenticate(
     header: &RequestHeader,
-    client: IpAddr,
+    peer: &Peer<'_>,
     state: &State,
     snapshot: &Snapshot,
     now: DateTime<Utc>,
 ) -> Result<Arc<Caller>, Refusal> {
+    let client = peer.address;
     let blocked = state.throttle.blocked_seconds(client, now);
     let patient = blocked.is_none();
-    let found = authn::authenticate(header, &snapshot.schemes(), now, patient).await;
+    let found =
+        authn::authenticate(header, &snapshot.schemes(peer.certificate), now, patient).await;
     if !matches!(found, Err(Refusal::BadCredential(_))) {
         return found;
     }

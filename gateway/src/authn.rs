@@ -4,13 +4,16 @@
 //! weaker scheme. "Nobody tried" is different from "tried and failed".
 
 pub(crate) mod bearer;
+pub(crate) mod client_certificate;
 pub(crate) mod oidc;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
+use client_certificate::PeerCertificate;
 use config::contract::caller::Caller;
+use config::gateway::tls::Principal;
 use pingora::http::RequestHeader;
 
 use crate::refusal::{CredentialFault, Refusal};
@@ -37,6 +40,10 @@ pub(crate) struct Schemes<'state> {
     pub(crate) tokens: Option<&'state ArcSwap<Index>>,
     /// The issuer of JSON Web Tokens.
     pub(crate) issuer: Option<&'state LiveIssuer>,
+    /// The certificate of the connection.
+    pub(crate) certificate: Option<&'state PeerCertificate>,
+    /// Whom certificates stand for.
+    pub(crate) principals: &'state [Principal],
 }
 
 /// Returns who is calling. `patient` callers may wait a second for new keys of the issuer.
@@ -52,6 +59,14 @@ pub(crate) async fn authenticate(
     if header.headers.get_all("authorization").iter().count() > 1 {
         return Err(Refusal::TwoCredentials);
     }
+    let by_certificate =
+        client_certificate::authenticate(schemes.certificate, schemes.principals, now);
+    if !matches!(by_certificate, Answer::NotRequested) {
+        if header.headers.contains_key("authorization") {
+            return Err(Refusal::TwoCredentials);
+        }
+        return judge(by_certificate);
+    }
     let by_issuer = oidc::authenticate(header, schemes.issuer, now, patient).await;
     let answer = match by_issuer {
         Answer::NotRequested => match schemes.tokens {
@@ -60,6 +75,10 @@ pub(crate) async fn authenticate(
         },
         Answer::Authenticated(_) | Answer::Failed(_) | Answer::Unavailable => by_issuer,
     };
+    judge(answer)
+}
+
+fn judge(answer: Answer) -> Result<Arc<Caller>, Refusal> {
     match answer {
         Answer::NotRequested => Err(Refusal::NoCredential),
         Answer::Authenticated(caller) => Ok(caller),

@@ -15,6 +15,8 @@ use facts::{FACTS, Facts};
 /// Why a credential was not accepted. For the audit record alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialFault {
+    /// A client's certificate that failed this check.
+    Certificate(&'static str),
     /// Its time is over.
     Expired {
         /// Id of the token.
@@ -39,7 +41,7 @@ impl CredentialFault {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Expired { .. } => "expired",
-            Self::Jwt(check) => check,
+            Self::Certificate(check) | Self::Jwt(check) => check,
             Self::Malformed => "malformed",
             Self::Revoked { .. } => "revoked",
             Self::Unknown => "unknown",
@@ -51,7 +53,7 @@ impl CredentialFault {
     pub fn token_id(&self) -> Option<&TokenId> {
         match self {
             Self::Expired { token_id } | Self::Revoked { token_id } => Some(token_id),
-            Self::Jwt(_) | Self::Malformed | Self::Unknown => None,
+            Self::Certificate(_) | Self::Jwt(_) | Self::Malformed | Self::Unknown => None,
         }
     }
 }

@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use crate::admission::Admitted;
 use crate::audit::Unavailable;
 use crate::audit::record::{ANONYMOUS, Draft, Outcome, Phase};
+use crate::authn::client_certificate::PeerCertificate;
 use crate::random::{self, NoRandomness};
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
@@ -45,6 +46,8 @@ pub(crate) struct RequestRecord {
     pub(crate) body_bytes: u64,
     /// Body bytes that left.
     pub(crate) answer_bytes: u64,
+    /// The certificate of its connection.
+    pub(crate) certificate: Option<Arc<PeerCertificate>>,
     /// What the request is judged by.
     pub(crate) snapshot: Arc<Snapshot>,
     user_agent: Option<String>,
@@ -79,6 +82,7 @@ impl RequestRecord {
             status: 0,
             body_bytes: 0,
             answer_bytes: 0,
+            certificate: certificate(session, &state),
             snapshot,
             user_agent,
             refusal: None,
@@ -275,6 +279,12 @@ impl RequestRecord {
             (None, None) => "",
         }
     }
+}
+
+/// The certificate that the connection's handshake verified.
+fn certificate(session: &Session, state: &State) -> Option<Arc<PeerCertificate>> {
+    let tls = session.digest()?.ssl_digest.as_ref()?;
+    state.peer_certificates.find(&tls.cert_digest)
 }
 
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use config::home::Home;
 use tokio::sync::watch;
 
 use crate::audit::Audit;
+use crate::authn::client_certificate::PeerCertificates;
 use crate::metrics::Metrics;
 use crate::reload::Reloads;
 use crate::runtime_client::RuntimeClient;
@@ -37,6 +38,8 @@ pub(crate) struct State {
     pub(crate) runtime: RuntimeClient,
     /// Bounds the records of refused callers.
     pub(crate) suppression: Suppression,
+    /// The clients' certificates of live connections.
+    pub(crate) peer_certificates: PeerCertificates,
     /// The open streams, by principal.
     pub(crate) streams: Streams,
     /// Slows down whoever tries credentials.

@@ -1,5 +1,6 @@
 //! Values that a setting can have, read from a file or from a text.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use super::document::Written;
 use crate::address::Host;
 use crate::contract::session::AutonomyMode;
 use crate::gateway::oidc::TokenKind;
+use crate::gateway::tls::{Name as TlsName, TlsVersion};
 
 /// A type that a setting can have.
 pub trait Value: Sized {
@@ -133,6 +135,19 @@ impl Value for Vec<String> {
     }
 }
 
+/// An address and a port: `127.0.0.1:57375`, `[::]:80`.
+impl Value for SocketAddr {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| {
+            format!("{text:?} is not an address and a port such as 127.0.0.1:57375 or [::]:80")
+        })
+    }
+
+    fn show(&self) -> String {
+        format!("{:?}", self.to_string())
+    }
+}
+
 /// A duration with its unit: `250ms`, `30s`, `5m`, `24h`, `30d`.
 impl Value for Duration {
     fn from_text(text: &str) -> Result<Self, String> {
@@ -182,7 +197,15 @@ macro_rules! parsed_value {
     )+};
 }
 
-parsed_value!(Host, AutonomyMode, LogLevel, LogFormat, TokenKind);
+parsed_value!(
+    Host,
+    AutonomyMode,
+    LogLevel,
+    LogFormat,
+    TlsName,
+    TlsVersion,
+    TokenKind
+);
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
