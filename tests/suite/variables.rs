@@ -34,6 +34,7 @@ fn bad_values_stop_the_start_and_are_named() {
         ("loki-gateway", "LOKI_DASHBOARD_PORT", "70000"),
         ("loki-gateway", "LOKI_DASHBOARD_CORS", "*"),
         ("loki-gateway", "LOKI_TRUSTED_PROXIES", "10.0.0.0/99"),
+        ("loki-gateway", "LOKI_OPERATIONS_LISTEN", "everywhere"),
         ("loki-gateway", "LOKI_DATA_DIR", "relative"),
         ("loki-gateway", "LOKI_LOG", "loud"),
         ("loki-gateway", "LOKI_LOG_FORMAT", "xml"),
