@@ -8,6 +8,12 @@ use crate::gateway::{self, Loaded, Log};
 use crate::home::Home;
 use crate::load::{Key, Mistakes, Reader, Sources};
 
+mod egress;
+mod sandbox;
+
+pub use egress::{Egress, EgressRoute, KeySource};
+pub use sandbox::Sandbox;
+
 /// Everything that the runtime is told.
 #[derive(Clone, Debug)]
 pub struct RuntimeSettings {
@@ -29,6 +35,12 @@ pub struct RuntimeSettings {
     pub branch_protection: bool,
     /// What the kernel is asked to enforce.
     pub jail: Jail,
+    /// The sandbox of agents.
+    pub sandbox: Sandbox,
+    /// What agents in the sandbox may reach.
+    pub egress: Egress,
+    /// The only places that agents may write; none is the whole project.
+    pub allowed_paths: Option<Vec<String>>,
     /// What is logged.
     pub log: Log,
 }
@@ -100,6 +112,9 @@ impl RuntimeSettings {
                 false,
             ),
             jail: jail(&mut reader),
+            sandbox: sandbox::read(&mut reader),
+            egress: egress::read(&mut reader),
+            allowed_paths: sandbox::allowed_paths(&mut reader),
             log: gateway::log(&mut reader),
             home,
         };
@@ -214,10 +229,6 @@ fn jail(reader: &mut Reader) -> Jail {
 fn refuse_unbuilt(reader: &mut Reader) {
     const WHY: &str =
         "this version does not enforce it, so it does not start with it: leave it unset";
-    let sandbox = Key::new("sandbox.enabled").variables(&["LOKI_SANDBOX_MODE"]);
-    if reader.value(&sandbox, false) {
-        reader.mistake("sandbox.enabled", WHY);
-    }
     let staged = Key::new("autonomy.staged").variables(&["LOKI_STAGED_AUTONOMY"]);
     if reader.value(&staged, false) {
         reader.mistake("autonomy.staged", WHY);
@@ -225,10 +236,6 @@ fn refuse_unbuilt(reader: &mut Reader) {
     let mode = Key::new("autonomy.mode").variables(&["LOKI_AUTONOMY_MODE"]);
     if reader.value(&mode, AutonomyMode::default()) != AutonomyMode::Perpetual {
         reader.mistake("autonomy.mode", WHY);
-    }
-    let paths = Key::new("paths.allowed").variables(&["LOKI_ALLOWED_PATHS"]);
-    if !reader.value(&paths, Vec::<String>::new()).is_empty() {
-        reader.mistake("paths.allowed", WHY);
     }
     let commands = Key::new("commands.blocked").variables(&["LOKI_BLOCKED_COMMANDS"]);
     if !reader.value(&commands, Vec::<String>::new()).is_empty() {

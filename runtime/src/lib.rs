@@ -8,6 +8,7 @@ pub mod api;
 pub mod arguments;
 pub mod branch;
 pub mod clock;
+pub mod egress;
 pub mod folder;
 pub mod identity;
 pub mod logging;

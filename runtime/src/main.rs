@@ -13,6 +13,7 @@ use config::runtime::RuntimeSettings;
 use config::secret;
 use runtime::api::{self, Api, listen::Door, listen::Lock, serve::Server};
 use runtime::arguments::Arguments;
+use runtime::egress::Outlet;
 use runtime::provider::Providers;
 use runtime::registry::Registry;
 use runtime::sandbox::Sandbox;
@@ -54,8 +55,9 @@ async fn run(
     let lock = Lock::take(&settings.home)?;
     let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
     let store = Store::open(&settings.home.runtime().join("runtime.db")).await?;
-    let sandbox = Sandbox::probe(&settings.home, &settings.jail)?;
-    let agency = Arc::new(Agency::new(Arc::clone(&settings), sandbox));
+    let sandbox = Sandbox::probe(&settings.home, &settings.jail, &settings.sandbox)?;
+    let outlet = Outlet::from_settings(&settings.egress, environment)?;
+    let agency = Arc::new(Agency::new(Arc::clone(&settings), sandbox, outlet));
     recovery::sweep(&store, &agency).await?;
 
     let providers = Providers::new(&settings, environment);

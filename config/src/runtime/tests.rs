@@ -18,13 +18,11 @@ fn a_bad_or_unenforced_value_is_refused_by_its_variable() {
         ("LOKI_MAX_ITERATIONS", "0"),
         ("LOKI_MAX_ITERATIONS", "-1"),
         ("LOKI_WORKSPACE_ROOTS", "relative"),
-        ("LOKI_SANDBOX_MODE", "true"),
         ("LOKI_SANDBOX_MODE", "maybe"),
         ("LOKI_STAGED_AUTONOMY", "true"),
         ("LOKI_AUTONOMY_MODE", "checkpoint"),
         ("LOKI_AUTONOMY_MODE", "supervised"),
         ("LOKI_AUTONOMY_MODE", "free"),
-        ("LOKI_ALLOWED_PATHS", "/app/src,/app/tests"),
         ("LOKI_BLOCKED_COMMANDS", "rm -rf /,dd if=,mkfs,shutdown"),
     ] {
         let found = mistakes(sources(&[(name, value)]));
@@ -42,6 +40,8 @@ fn harmless_values_are_accepted() {
         ("LOKI_BRANCH_PROTECTION", "off"),
         ("LOKI_MAX_ITERATIONS", "3"),
         ("LOKI_SANDBOX_MODE", "false"),
+        ("LOKI_SANDBOX_MODE", "true"),
+        ("LOKI_ALLOWED_PATHS", "/app/src,tests"),
         ("LOKI_STAGED_AUTONOMY", "no"),
         ("LOKI_AUTONOMY_MODE", "perpetual"),
         ("LOKI_WORKSPACE_ROOTS", "/srv/projects,/home/you"),

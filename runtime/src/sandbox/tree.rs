@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
 use super::SandboxError;
+use crate::egress::Door;
 
 /// A running process tree. Dropping it kills the tree.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Tree {
     error: Option<ChildStderr>,
     supervisor: u32,
     files: Files,
+    /// The tree's way out, if it has one; it ends with the tree.
+    _door: Option<Door>,
     bytes_left: u64,
     bytes_max: u64,
     cut: Option<Cut>,
@@ -95,6 +98,7 @@ pub(super) struct Files {
     pub(super) policy: PathBuf,
     pub(super) report: PathBuf,
     pub(super) layers: PathBuf,
+    pub(super) door: PathBuf,
 }
 
 impl Finished {
@@ -109,6 +113,7 @@ impl Tree {
     pub(super) fn new(
         mut child: Child,
         files: Files,
+        door: Option<Door>,
         bytes_max: u64,
     ) -> Result<Self, SandboxError> {
         let gone = || SandboxError::NotRun("its supervisor has ended".to_owned());
@@ -119,6 +124,7 @@ impl Tree {
             supervisor: child.id().ok_or_else(gone)?,
             child,
             files,
+            _door: door,
             bytes_left: bytes_max,
             bytes_max,
             cut: None,
@@ -265,6 +271,7 @@ impl Files {
             policy: file("policy"),
             report: file("report"),
             layers: file("layers"),
+            door: file("door"),
         }
     }
 }

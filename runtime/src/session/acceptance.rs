@@ -24,6 +24,10 @@ pub struct Accepted {
     pub iterations_max: u32,
     /// Whether the work stays on the session's branch.
     pub branch_protection: bool,
+    /// Whether its programs run in the sandbox.
+    pub sandbox: bool,
+    /// The only paths that it may write, as the caller has them.
+    pub allowed_paths: Option<Vec<String>>,
 }
 
 /// Why a request was not accepted.
@@ -55,6 +59,9 @@ pub enum Unacceptable {
         /// The variable that sets it.
         variable: &'static str,
     },
+    /// The paths that may be written cannot be what they are.
+    #[error("tighten.allowed_paths (LOKI_ALLOWED_PATHS): {0}")]
+    Paths(#[from] crate::sandbox::PathError),
     /// The provider is not configured.
     #[error(transparent)]
     UnknownProvider(#[from] crate::provider::UnknownProvider),
@@ -74,6 +81,7 @@ pub fn judge(
     let branch_protection = tightened(&request.tighten, settings.branch_protection)?;
     let iterations_max = iterations_max(&request, settings.sessions.iterations_max)?;
     let provider = providers.find(request.provider.as_deref())?.clone();
+    let sandbox = sandboxed(&request.tighten, settings, &provider)?;
     Ok(Accepted {
         prd_name: request.prd.name,
         prd_text: request.prd.text,
@@ -81,7 +89,38 @@ pub fn judge(
         provider,
         iterations_max,
         branch_protection,
+        sandbox,
+        allowed_paths: request.tighten.allowed_paths,
     })
+}
+
+/// Returns whether the session runs in the sandbox. What is given to a program inside is the agent's,
+/// so a provider's variables are not, unless the operator says so.
+fn sandboxed(
+    asked: &Tightening,
+    settings: &RuntimeSettings,
+    provider: &Command,
+) -> Result<bool, Unacceptable> {
+    let enabled = settings.sandbox.enabled;
+    if asked.sandbox == Some(false) && enabled {
+        return Err(Unacceptable::Loosens {
+            field: "tighten.sandbox",
+            variable: "LOKI_SANDBOX_MODE",
+        });
+    }
+    let sandbox = enabled || asked.sandbox == Some(true);
+    if sandbox && !settings.sandbox.credentials && !provider.variables().is_empty() {
+        let names: Vec<_> = provider.variables().keys().map(String::as_str).collect();
+        let why = format!(
+            "{} gets variables of the runtime, which its agent could read in the sandbox: {}",
+            provider.name(),
+            names.join(", ")
+        );
+        let fix = "take them out of the provider's `environment`, or let the operator set \
+                   sandbox.credentials_in_sandbox";
+        return invalid("provider", why, fix);
+    }
+    Ok(sandbox)
 }
 
 fn check_prd(request: &StartSession) -> Result<(), Unacceptable> {
@@ -143,11 +182,6 @@ fn iterations_max(request: &StartSession, most: u32) -> Result<u32, Unacceptable
 fn tightened(asked: &Tightening, protected: bool) -> Result<bool, Unacceptable> {
     let unbuilt = [
         (
-            asked.sandbox == Some(true),
-            "tighten.sandbox",
-            "LOKI_SANDBOX_MODE",
-        ),
-        (
             asked.staged_autonomy == Some(true),
             "tighten.staged_autonomy",
             "LOKI_STAGED_AUTONOMY",
@@ -158,11 +192,6 @@ fn tightened(asked: &Tightening, protected: bool) -> Result<bool, Unacceptable> 
                 .is_some_and(|mode| mode != AutonomyMode::Perpetual),
             "tighten.autonomy_mode",
             "LOKI_AUTONOMY_MODE",
-        ),
-        (
-            asked.allowed_paths.is_some(),
-            "tighten.allowed_paths",
-            "LOKI_ALLOWED_PATHS",
         ),
         (
             asked.blocked_commands.is_some(),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::private;
+use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use super::orphans;
 use super::output::Output;
 use super::workshop::WorkError;
 use crate::sandbox::{Chunk, Confined, Cut, Sandbox, Tree};
-use crate::store::Process;
+use crate::store::{NewEvent, Process};
 
 /// Bounds on one process tree.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +104,7 @@ pub(super) async fn attend(
     if live.stop_request().is_some() {
         return Ok(Attended::Stopped);
     }
+    let in_sandbox = confined.room.is_some();
     let mut tree = sandbox.start(confined, bounds.output_bytes_max)?;
     remember(live, &tree).await?;
     let followed = follow(live, &mut tree, bounds, recorder).await;
@@ -112,6 +114,16 @@ pub(super) async fn attend(
     let ended = tree.wait().await;
     live.store().forget_processes(live.id()).await?;
     let (followed, ended) = (followed?, ended?);
+    if in_sandbox {
+        let report = &ended.report;
+        let usage = json!({
+            "user_cpu_ms": report.user_cpu_ms,
+            "system_cpu_ms": report.system_cpu_ms,
+            "memory_peak_bytes": report.memory_peak_bytes,
+            "out_of_memory_kills": report.out_of_memory_kills,
+        });
+        live.happened(vec![NewEvent::new("usage", usage)]).await?;
+    }
     Ok(match (followed, ended.cut) {
         (Followed::Stopped, _) => Attended::Stopped,
         (Followed::TooLong, _) => Attended::Cut(too_long(bounds.timeout)),

@@ -17,6 +17,7 @@ use super::stop;
 use crate::clock;
 use crate::project::Project;
 use crate::provider::Command;
+use crate::sandbox::Profile;
 use crate::store::{NewEvent, Store, StoreError};
 
 /// What a session was asked to do.
@@ -28,6 +29,8 @@ pub struct Assignment {
     pub provider: Command,
     /// Where it works.
     pub project: Project,
+    /// How tightly its programs are held.
+    pub profile: Profile,
     /// Whether the work stays on the session's branch.
     pub branch_protection: bool,
     /// The projects of which the session's starter may read; none means all.
