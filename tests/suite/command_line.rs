@@ -137,6 +137,7 @@ fn session_variables_only_tighten() {
     let deployment = Deployment::builder()
         .with_provider("claude", tests::agent::Agent::repairing())
         .with_variable("LOKI_BRANCH_PROTECTION", "true")
+        .with_variable("LOKI_SANDBOX_MODE", "true")
         .start();
     let project = deployment.project("app");
     std::fs::write(deployment.user_home().join("prd.md"), "Repair total.sh.\n").unwrap();
@@ -151,7 +152,7 @@ fn session_variables_only_tighten() {
     };
     for (name, value) in [
         ("LOKI_BRANCH_PROTECTION", "false"),
-        ("LOKI_SANDBOX_MODE", "true"),
+        ("LOKI_SANDBOX_MODE", "false"),
         ("LOKI_STAGED_AUTONOMY", "true"),
         ("LOKI_AUTONOMY_MODE", "supervised"),
         ("LOKI_ALLOWED_PATHS", "/app/src"),
@@ -165,16 +166,6 @@ fn session_variables_only_tighten() {
             "{name} is named: {finished}"
         );
     }
-    let flag = command::run(
-        deployment
-            .command("loki")
-            .args(["start", "../prd.md", "--sandbox"])
-            .current_dir(project.path()),
-    );
-    assert_ne!(
-        flag.code, 0,
-        "the sandbox is not built, so it is refused: {flag}"
-    );
     let listed = deployment
         .client()
         .get("/api/sessions")

@@ -74,11 +74,9 @@ fn bad_values_stop_the_start_and_are_named() {
 fn protections_that_are_not_built_stop_the_start_instead_of_pretending() {
     for (program, name, value) in [
         ("loki-gateway", "LOKI_AUDIT_SYSLOG_HOST", "127.0.0.1"),
-        ("loki-runtime", "LOKI_SANDBOX_MODE", "true"),
         ("loki-runtime", "LOKI_STAGED_AUTONOMY", "true"),
         ("loki-runtime", "LOKI_AUTONOMY_MODE", "checkpoint"),
         ("loki-runtime", "LOKI_AUTONOMY_MODE", "supervised"),
-        ("loki-runtime", "LOKI_ALLOWED_PATHS", "/app/src,/app/tests"),
         (
             "loki-runtime",
             "LOKI_BLOCKED_COMMANDS",

@@ -21,6 +21,7 @@ mod output;
 mod private_file;
 mod process;
 mod projects;
+mod sandbox;
 mod start;
 mod status;
 mod stop;
@@ -65,6 +66,8 @@ enum Command {
     Memory(memory::Command),
     #[command(subcommand)]
     Projects(projects::Command),
+    #[command(subcommand)]
+    Sandbox(sandbox::Command),
     Metrics(metrics::Arguments),
     Health(health::Arguments),
     Doctor(doctor::Arguments),
@@ -94,6 +97,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Audit(command) => agent_audit::run(&context, &command),
         Command::Memory(command) => memory::run(&context, command),
         Command::Projects(command) => projects::run(&context, command),
+        Command::Sandbox(command) => sandbox::run(&context, &command),
         Command::Metrics(arguments) => metrics::run(&context, &arguments),
         Command::Health(arguments) => health::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),
