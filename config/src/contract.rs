@@ -10,5 +10,6 @@ pub mod learning;
 pub mod operation;
 pub mod problem;
 pub mod registry;
+pub mod reload;
 pub mod scope;
 pub mod session;

@@ -1,6 +1,8 @@
 //! The gateway's settings: read, checked, and defaulted.
 
 pub mod oidc;
+pub mod reload;
+pub mod streams;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -38,6 +40,8 @@ pub struct GatewaySettings {
     pub runtime: Upstream,
     /// Bounds on everything that a peer can make grow.
     pub limits: Limits,
+    /// Bounds on streams.
+    pub streams: streams::Streams,
     /// What is logged.
     pub log: Log,
 }
@@ -134,6 +138,7 @@ impl GatewaySettings {
             audit_enabled: audit_enabled(&mut reader),
             runtime: upstream(&mut reader, &home),
             limits: Limits::read(&mut reader),
+            streams: streams::Streams::read(&mut reader),
             log: log(&mut reader),
             home,
         };

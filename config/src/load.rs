@@ -72,16 +72,28 @@ impl Sources {
         variable: &str,
         name: &str,
     ) -> Result<Self, Mistakes> {
+        let (path, asked_for) = self.settings_file(asked_for, variable, name);
+        self.with_file(&path, asked_for)
+    }
+
+    /// Returns the path of a program's settings file, and whether somebody asked for that one.
+    #[must_use]
+    pub fn settings_file(
+        &self,
+        asked_for: Option<PathBuf>,
+        variable: &str,
+        name: &str,
+    ) -> (PathBuf, bool) {
         let named = self.environment.get(variable).map(PathBuf::from);
         if let Some(path) = asked_for.or(named) {
-            return self.with_file(&path, true);
+            return (path, true);
         }
         let directory = self
             .flags
             .get("--data-dir")
             .or_else(|| self.environment.get("LOKI_DATA_DIR"))
             .map_or_else(|| default_data_directory(&self.environment), PathBuf::from);
-        self.with_file(&directory.join(name), false)
+        (directory.join(name), false)
     }
 
     /// Adds a flag if it was given.

@@ -1,6 +1,7 @@
 //! Answers the operations that the gateway owns.
 
 mod audit;
+mod configuration;
 mod enterprise;
 mod health;
 
@@ -10,6 +11,7 @@ use crate::admission::Admitted;
 use crate::answer::Answer;
 use crate::metrics;
 use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 use crate::state::State;
 
 /// Returns the answer of an admitted operation of the gateway's own.
@@ -20,6 +22,7 @@ pub(crate) async fn answer(
     admitted: &Admitted,
     session: &Session,
     state: &State,
+    snapshot: &Snapshot,
 ) -> Result<Answer, Refusal> {
     let query = session.req_header().uri.query();
     match admitted.operation().name {
@@ -27,8 +30,10 @@ pub(crate) async fn answer(
         "health.show" => health::both(state).await,
         "health.live" => health::live(),
         "health.ready" => health::ready(state).await,
-        "auth.info" => enterprise::authentication(state),
-        "enterprise.status" => enterprise::status(state),
+        "auth.info" => enterprise::authentication(&snapshot.settings),
+        "enterprise.status" => enterprise::status(&snapshot.settings),
+        "config.status" => configuration::status(state),
+        "config.reload" => configuration::reload(state).await,
         "metrics.show" => Ok(metrics_text(state).await),
         "audit.query" => audit::query(state, query).await,
         "audit.summary" => audit::summary(state, query).await,
@@ -39,13 +44,15 @@ pub(crate) async fn answer(
 
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
-const ANSWERED: [&str; 10] = [
+const ANSWERED: [&str; 12] = [
     "landing.show",
     "health.show",
     "health.live",
     "health.ready",
     "auth.info",
     "enterprise.status",
+    "config.status",
+    "config.reload",
     "metrics.show",
     "audit.query",
     "audit.summary",

@@ -18,6 +18,7 @@ use crate::authz::{self, Judgement};
 use crate::limits;
 use crate::refusal::Refusal;
 use crate::route::Route;
+use crate::snapshot::Snapshot;
 use crate::state::State;
 
 /// Proof that a request was admitted: for this operation, by this caller, with this scope.
@@ -65,6 +66,7 @@ pub(crate) async fn admit(
     header: &RequestHeader,
     client: IpAddr,
     state: &State,
+    snapshot: &Snapshot,
     now: DateTime<Utc>,
 ) -> Result<Admitted, Turned> {
     let turned = |refusal, operation, caller| Turned {
@@ -72,7 +74,7 @@ pub(crate) async fn admit(
         operation,
         caller,
     };
-    let settings = &state.settings;
+    let settings = &snapshot.settings;
 
     limits::check(header, &settings.limits).map_err(|refusal| turned(refusal, None, None))?;
     let path = header.uri.path();
@@ -85,14 +87,14 @@ pub(crate) async fn admit(
         header,
         &settings.listen,
         settings.tokens_required,
-        state.scheme(),
+        snapshot.scheme(),
     )
     .map_err(|refusal| turned(refusal, known, None))?;
 
     let caller = match known {
         Some(operation) if operation.access == Access::Public => nobody(),
         Some(_) | None if !settings.tokens_required => local(),
-        Some(_) | None => authenticate(header, client, state, now)
+        Some(_) | None => authenticate(header, client, state, snapshot, now)
             .await
             .map_err(|refusal| turned(refusal, known, None))?,
     };
@@ -114,17 +116,44 @@ pub(crate) async fn admit(
     })
 }
 
+/// Returns whether whoever was admitted still would be: with this credential, as this principal,
+/// for this operation and these projects. Counts nothing, and waits for nothing.
+pub(crate) async fn still_admits(
+    header: &RequestHeader,
+    admitted: &Admitted,
+    snapshot: &Snapshot,
+    now: DateTime<Utc>,
+) -> bool {
+    if admitted.operation.access == Access::Public {
+        return true;
+    }
+    let caller = if snapshot.settings.tokens_required {
+        let found = authn::authenticate(header, &snapshot.schemes(), now, false).await;
+        let Ok(caller) = found else {
+            return false;
+        };
+        caller
+    } else {
+        local()
+    };
+    let judgement = authz::judge(admitted.operation, caller.scopes);
+    caller.principal == admitted.caller.principal
+        && caller.projects == admitted.caller.projects
+        && matches!(judgement, Judgement::Allowed(_))
+}
+
 /// Finds out who is calling. A good credential always passes; one that is not good counts against
 /// the caller's network, which gets no more than "too many" once it is blocked.
 async fn authenticate(
     header: &RequestHeader,
     client: IpAddr,
     state: &State,
+    snapshot: &Snapshot,
     now: DateTime<Utc>,
 ) -> Result<Arc<Caller>, Refusal> {
     let blocked = state.throttle.blocked_seconds(client, now);
     let patient = blocked.is_none();
-    let found = authn::authenticate(header, &state.schemes(), now, patient).await;
+    let found = authn::authenticate(header, &snapshot.schemes(), now, patient).await;
     if !matches!(found, Err(Refusal::BadCredential(_))) {
         return found;
     }

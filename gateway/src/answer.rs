@@ -88,7 +88,6 @@ impl Answer {
         self,
         session: &mut Session,
         record: &RequestRecord,
-        tls: bool,
     ) -> pingora::Result<()> {
         let mut header = ResponseHeader::build(self.status, Some(12))?;
         header.insert_header(CONTENT_TYPE, self.content_type)?;
@@ -99,7 +98,11 @@ impl Answer {
         }
         let loopback_name = limits::authority(session.req_header())
             .is_some_and(|authority| limits::is_loopback_name(host_of(authority)));
-        protect(&mut header, record, tls && !loopback_name)?;
+        protect(
+            &mut header,
+            record,
+            record.snapshot.tls.is_some() && !loopback_name,
+        )?;
         let head_only = session.req_header().method == http::Method::HEAD;
         let empty = head_only || self.body.is_empty();
         session

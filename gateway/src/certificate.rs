@@ -6,14 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use config::gateway::Tls;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use x509_parser::parse_x509_certificate;
@@ -122,49 +121,42 @@ pub fn load(tls: &Tls, now: DateTime<Utc>) -> Result<ServerCertificate, Certific
     })
 }
 
-/// The certificate in use; swapped as a whole, so a handshake sees the old pair or the new one.
+/// Gives the same pair to every client.
 #[derive(Debug)]
-pub struct ActiveCertificate(ArcSwap<ServerCertificate>);
+struct OnePair(Arc<CertifiedKey>);
 
-impl ActiveCertificate {
-    /// Begins with a pair.
-    #[must_use]
-    pub fn new(certificate: ServerCertificate) -> Self {
-        Self(ArcSwap::from_pointee(certificate))
-    }
-
-    /// Puts another pair in use for handshakes to come.
-    pub fn replace(&self, certificate: ServerCertificate) {
-        self.0.store(Arc::new(certificate));
-    }
-
-    /// Returns the pinned digest of the leaf in use.
-    #[must_use]
-    pub fn leaf_sha256(&self) -> String {
-        self.0.load().leaf_sha256.clone()
-    }
-}
-
-impl ResolvesServerCert for ActiveCertificate {
+impl ResolvesServerCert for OnePair {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.load().key))
+        Some(Arc::clone(&self.0))
     }
 }
 
-/// Builds the TLS configuration over the certificate in use: TLS 1.3 and 1.2, our order of cipher
-/// suites, no early data, stateless tickets with keys that the library rotates.
+/// Makes the keys of session tickets, which the library rotates. They outlive a reload, so that a
+/// client resumes its session after one.
 ///
 /// # Errors
 /// When the crypto library refuses.
-pub fn server_config(active: Arc<ActiveCertificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
+pub fn tickets() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+    aws_lc_rs::Ticketer::new()
+}
+
+/// Builds the TLS configuration: TLS 1.3 and 1.2, our order of cipher suites, no early data,
+/// stateless tickets.
+///
+/// # Errors
+/// When the crypto library refuses.
+pub fn server_config(
+    certificate: &ServerCertificate,
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()
-        .with_cert_resolver(active);
+        .with_cert_resolver(Arc::new(OnePair(Arc::clone(&certificate.key))));
     config.ignore_client_order = true;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.ticketer = tickets;
     Ok(Arc::new(config))
 }
 

@@ -12,7 +12,7 @@ use config::load::variables::{KNOWN, Standing};
 use config::private;
 
 use crate::clock;
-use crate::state::State;
+use crate::snapshot::Snapshot;
 
 /// The written endpoint file.
 #[derive(Debug)]
@@ -26,12 +26,8 @@ impl EndpointFile {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn write(
-        state: &State,
-        address: SocketAddr,
-        certificate_sha256: Option<String>,
-    ) -> io::Result<Self> {
-        let settings = &state.settings;
+    pub(crate) fn write(snapshot: &Snapshot, address: SocketAddr) -> io::Result<Self> {
+        let settings = &snapshot.settings;
         // The unspecified address is no destination; this machine reaches itself by loopback.
         let reachable = match address {
             SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
@@ -43,9 +39,9 @@ impl EndpointFile {
             SocketAddr::V4(_) | SocketAddr::V6(_) => address,
         };
         let endpoint = Endpoint {
-            url: format!("{}://{reachable}", state.scheme()),
+            url: format!("{}://{reachable}", snapshot.scheme()),
             pid: std::process::id(),
-            certificate_sha256,
+            certificate_sha256: leaf_of(snapshot),
             tokens_required: settings.tokens_required,
             started_at: clock::now().to_rfc3339_opts(SecondsFormat::Secs, true),
             variables: daemon_variables(),
@@ -55,12 +51,20 @@ impl EndpointFile {
         Ok(Self { path, endpoint })
     }
 
-    /// Writes the file anew after the certificate was replaced.
+    /// Writes the file anew where another snapshot says something else.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn replace_certificate(&mut self, sha256: String) -> io::Result<()> {
-        self.endpoint.certificate_sha256 = Some(sha256);
+    pub(crate) fn follow(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        let endpoint = Endpoint {
+            certificate_sha256: leaf_of(snapshot),
+            tokens_required: snapshot.settings.tokens_required,
+            ..self.endpoint.clone()
+        };
+        if endpoint == self.endpoint {
+            return Ok(());
+        }
+        self.endpoint = endpoint;
         private::replace_file(&self.path, &serde_json::to_vec_pretty(&self.endpoint)?)
     }
 
@@ -79,6 +83,10 @@ impl EndpointFile {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the endpoint file");
         }
     }
+}
+
+fn leaf_of(snapshot: &Snapshot) -> Option<String> {
+    snapshot.tls.as_ref().map(|tls| tls.leaf_sha256.clone())
 }
 
 fn daemon_variables() -> BTreeMap<String, String> {

@@ -53,7 +53,8 @@ struct Pace {
 impl Front {
     /// Begins before the first request.
     pub(crate) fn new(peer: SocketAddr, state: Arc<State>) -> Self {
-        let limits = &state.settings.limits;
+        let snapshot = state.snapshot();
+        let limits = &snapshot.settings.limits;
         Self {
             wire: Wire::new(bounds(limits)),
             peer,
@@ -84,6 +85,9 @@ impl Front {
                 self.hand_on(buffer);
                 return Poll::Ready(Ok(()));
             }
+            if self.wire.is_over() {
+                return poll_discard(transport, context, buffer);
+            }
             let before = buffer.filled().len();
             match Pin::new(&mut *transport).poll_read(context, buffer) {
                 Poll::Pending => {
@@ -101,6 +105,11 @@ impl Front {
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    /// Takes note of bytes that leave.
+    pub(crate) fn answering(&mut self, bytes: &[u8]) {
+        self.wire.answering(bytes);
     }
 
     /// Follows the bytes that came; returns whether they stay in the reader's buffer.
@@ -169,6 +178,25 @@ impl Front {
             *written += count;
         }
         Pin::new(transport).poll_flush(context)
+    }
+}
+
+/// Reads to the end of the connection and hands on nothing.
+fn poll_discard<T>(
+    transport: &mut T,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>>
+where
+    T: AsyncRead + Unpin,
+{
+    let before = buffer.filled().len();
+    loop {
+        ready!(Pin::new(&mut *transport).poll_read(context, buffer))?;
+        if buffer.filled().len() == before {
+            return Poll::Ready(Ok(()));
+        }
+        buffer.set_filled(before);
     }
 }
 

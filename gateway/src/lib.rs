@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod random;
 pub mod refusal;
 pub mod serve;
+pub mod settings_source;
 pub mod tokens;
 
 mod admin;
@@ -33,8 +34,10 @@ mod request;
 mod route;
 mod runtime_client;
 mod settings_change;
+mod snapshot;
 mod state;
 mod statement;
+mod stream;
 mod suppression;
 mod throttle;
 mod upstream;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use config::gateway::Listen;
 use config::limit::Limits;
-use http::header::{CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, Version};
 use pingora::http::RequestHeader;
 
@@ -217,6 +217,15 @@ pub(crate) fn check_site(
             Some(_) => Err(Refusal::ForeignOrigin),
         },
     }
+}
+
+/// Returns whether the request asks for a WebSocket; the wire has checked that it does so properly.
+pub(crate) fn asks_for_websocket(header: &RequestHeader) -> bool {
+    header.version == Version::HTTP_11
+        && header
+            .headers
+            .get(UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Returns whether a host name can only mean this machine.

@@ -16,7 +16,6 @@ use config::limit::Limits;
 use pingora::apps::ServerApp;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
@@ -29,6 +28,7 @@ use crate::metrics::Dropped;
 use crate::peer_user;
 use crate::proxy::Proxy;
 use crate::random;
+use crate::snapshot::Snapshot;
 use crate::state::State;
 
 /// Connections that the kernel holds until they are accepted.
@@ -58,9 +58,7 @@ fn hint(error: &io::Error) -> &'static str {
 /// A bound listener.
 pub(crate) struct Listener {
     socket: TcpListener,
-    tls: Option<TlsAcceptor>,
     places: Arc<Places>,
-    handshake_timeout: Duration,
 }
 
 impl Listener {
@@ -68,11 +66,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the port is taken or may not be used.
-    pub(crate) fn bind(
-        address: SocketAddr,
-        tls: Option<Arc<ServerConfig>>,
-        limits: &Limits,
-    ) -> Result<Self, ListenError> {
+    pub(crate) fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let error = |source| ListenError { address, source };
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()
@@ -84,9 +78,7 @@ impl Listener {
         socket.bind(address).map_err(error)?;
         Ok(Self {
             socket: socket.listen(BACKLOG).map_err(error)?,
-            tls: tls.map(TlsAcceptor::from),
-            places: Arc::new(Places::new(limits)),
-            handshake_timeout: limits.handshake_timeout,
+            places: Arc::default(),
         })
     }
 
@@ -98,21 +90,15 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Serves until `shutdown` turns true, then lets requests under way end, at most
-    /// `drain_timeout`. Returns how many connections were cut.
+    /// Serves until `shutdown` turns true, then lets requests under way end within their time.
+    /// Returns how many connections were cut.
     pub(crate) async fn serve(
         self,
         proxy: Arc<HttpProxy<Proxy>>,
         state: Arc<State>,
         mut shutdown: ShutdownWatch,
-        drain_timeout: Duration,
     ) -> usize {
-        let Self {
-            socket,
-            tls,
-            places,
-            handshake_timeout,
-        } = self;
+        let Self { socket, places } = self;
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
@@ -126,20 +112,22 @@ impl Listener {
                     continue;
                 }
             };
-            let Some(place) = Places::take(&places, peer.ip()) else {
+            let snapshot = state.snapshot();
+            let limits = &snapshot.settings.limits;
+            let Some(place) = Places::take(&places, peer.ip(), limits) else {
                 edge_record::dropped(&state, peer.ip(), Dropped::NoPlace);
                 continue;
             };
             let visit = Visit {
                 peer,
-                tls: tls.clone(),
-                handshake_timeout,
+                snapshot,
                 state: Arc::clone(&state),
             };
             tokio::spawn(visit.run(stream, place, Arc::clone(&proxy), shutdown.clone()));
         }
         drop(socket);
         proxy.cleanup().await;
+        let drain_timeout = state.snapshot().settings.limits.drain_timeout;
         places.drained(drain_timeout).await
     }
 }
@@ -147,8 +135,7 @@ impl Listener {
 /// One connection from accept to close.
 struct Visit {
     peer: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    handshake_timeout: Duration,
+    snapshot: Arc<Snapshot>,
     state: Arc<State>,
 }
 
@@ -173,7 +160,7 @@ impl Visit {
 
     /// With authentication off, closes the connection unless our own user or root is behind it.
     async fn admit_peer(&self, mut stream: TcpStream) -> Option<TcpStream> {
-        if self.state.settings.tokens_required {
+        if self.snapshot.settings.tokens_required {
             return Some(stream);
         }
         let (peer, local) = (self.peer, stream.local_addr().ok()?);
@@ -184,7 +171,7 @@ impl Visit {
             Ok(Ok(user)) => {
                 tracing::warn!(%peer, ?user, "refused a connection of another user");
                 edge_record::dropped(&self.state, self.peer.ip(), Dropped::OtherUser);
-                if self.tls.is_none()
+                if self.snapshot.tls.is_none()
                     && let Err(error) = stream.write_all(&other_user_answer()).await
                 {
                     tracing::debug!(%error, "the refused peer was gone");
@@ -204,7 +191,7 @@ impl Visit {
     }
 
     async fn shake_hands(&self, stream: TcpStream, place: Place) -> Option<Connection> {
-        let Some(acceptor) = &self.tls else {
+        let Some(tls) = &self.snapshot.tls else {
             return Some(Connection::plain(
                 stream,
                 self.peer,
@@ -212,7 +199,9 @@ impl Visit {
                 Arc::clone(&self.state),
             ));
         };
-        let shaking = tokio::time::timeout(self.handshake_timeout, acceptor.accept(stream));
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
+        let handshake_timeout = self.snapshot.settings.limits.handshake_timeout;
+        let shaking = tokio::time::timeout(handshake_timeout, acceptor.accept(stream));
         match shaking.await {
             Ok(Ok(stream)) => Some(Connection::tls(
                 stream,
@@ -246,10 +235,8 @@ fn other_user_answer() -> Vec<u8> {
 }
 
 /// The live connections, counted in all and by address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Places {
-    all_max: usize,
-    per_address_max: usize,
     taken: Mutex<Taken>,
     emptied: Notify,
 }
@@ -261,23 +248,14 @@ struct Taken {
 }
 
 impl Places {
-    fn new(limits: &Limits) -> Self {
+    fn take(places: &Arc<Self>, address: IpAddr, limits: &Limits) -> Option<Place> {
         let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
-        Self {
-            all_max: count(limits.connections_max),
-            per_address_max: count(limits.connections_per_address_max),
-            taken: Mutex::default(),
-            emptied: Notify::new(),
-        }
-    }
-
-    fn take(places: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let mut taken = places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.all >= places.all_max {
+        if taken.all >= count(limits.connections_max) {
             return None;
         }
         let here = taken.by_address.entry(address).or_default();
-        if *here >= places.per_address_max {
+        if *here >= count(limits.connections_per_address_max) {
             return None;
         }
         *here += 1;
@@ -345,29 +323,31 @@ mod tests {
     use std::net::IpAddr;
     use std::sync::Arc;
 
-    use super::{Places, Taken};
+    use config::gateway::GatewaySettings;
+    use config::limit::Limits;
+    use config::load::Sources;
 
-    fn places(all_max: usize, per_address_max: usize) -> Arc<Places> {
-        Arc::new(Places {
-            all_max,
-            per_address_max,
-            taken: std::sync::Mutex::new(Taken::default()),
-            emptied: tokio::sync::Notify::new(),
-        })
-    }
+    use super::{Place, Places};
 
     #[test]
     fn one_address_cannot_take_every_place() {
-        let places = places(3, 2);
+        let defaults = GatewaySettings::load(Sources::default()).expect("defaults");
+        let limits = Limits {
+            connections_max: 3,
+            connections_per_address_max: 2,
+            ..defaults.settings.limits
+        };
+        let places: Arc<Places> = Arc::default();
+        let take = |address: IpAddr| -> Option<Place> { Places::take(&places, address, &limits) };
         let (one, two): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
-        let held: Vec<_> = (0..2).map(|_| Places::take(&places, one)).collect();
+        let held: Vec<_> = (0..2).map(|_| take(one)).collect();
         assert!(held.iter().all(Option::is_some));
-        assert!(Places::take(&places, one).is_none());
-        let other = Places::take(&places, two);
+        assert!(take(one).is_none());
+        let other = take(two);
         assert!(other.is_some());
-        assert!(Places::take(&places, two).is_none());
+        assert!(take(two).is_none());
         drop(held);
-        assert!(Places::take(&places, one).is_some());
+        assert!(take(one).is_some());
         assert_eq!(places.live(), 1);
         drop(other);
         assert!(places.taken.lock().expect("lock").by_address.is_empty());

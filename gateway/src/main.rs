@@ -4,8 +4,8 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use config::gateway::GatewaySettings;
 use config::load::Sources;
+use gateway::settings_source::SettingsSource;
 use gateway::{jws_verify, logging, serve};
 
 #[global_allocator]
@@ -84,11 +84,8 @@ fn main() -> ExitCode {
         };
     }
     let file = arguments.config.clone();
-    let sources = arguments.sources();
-    let loaded = match sources
-        .with_settings_file(file, "LOKI_GATEWAY_CONFIG", "gateway.toml")
-        .and_then(GatewaySettings::load)
-    {
+    let source = SettingsSource::new(arguments.sources(), file);
+    let loaded = match source.load() {
         Ok(loaded) => loaded,
         Err(mistakes) => {
             eprintln!("loki-gateway: cannot start, the settings have mistakes:\n{mistakes}");
@@ -99,7 +96,7 @@ fn main() -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match serve::run(loaded.settings, &loaded.effective) {
+    match serve::run(loaded, source) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!("cannot go on: {failure}");

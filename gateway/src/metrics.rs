@@ -7,6 +7,7 @@ mod dropped;
 mod family;
 mod figures;
 mod requests;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,10 @@ pub struct Metrics {
     /// One per reason, in the order of [`Dropped::EVERY`].
     drops: Vec<IntCounter>,
     /// Renewed certificates put in use, and those refused.
+    certificate_reloads: [IntCounter; 2],
+    /// New states of the settings put in use, and those refused.
     reloads: [IntCounter; 2],
+    streams: streams::Streams,
     audit: Arc<Tally>,
 }
 
@@ -57,15 +61,23 @@ impl Metrics {
             "Connections that ended before a request could be read, by reason.",
             &["reason"],
         );
-        let reloads = family::counters(
-            &registry,
+        let results = |name: &str, help: &str| {
+            let family = family::counters(&registry, name, help, &["result"]);
+            ["done", "failed"].map(|result| family.with_label_values(&[result]))
+        };
+        let certificate_reloads = results(
             "loki_gateway_certificate_reloads_total",
             "Attempts to put a renewed certificate in use, by result.",
-            &["result"],
+        );
+        let reloads = results(
+            "loki_gateway_reloads_total",
+            "Attempts to put a new state of the settings in use, by result.",
         );
         Self {
             requests: Requests::new(&registry),
-            reloads: ["done", "failed"].map(|result| reloads.with_label_values(&[result])),
+            streams: streams::Streams::new(&registry),
+            certificate_reloads,
+            reloads,
             refusals: refusal::reasons()
                 .map(|reason| refusals.with_label_values(&[reason]))
                 .collect(),
@@ -97,8 +109,19 @@ impl Metrics {
         }
     }
 
+    /// Returns the instruments of streams.
+    pub(crate) const fn streams(&self) -> &streams::Streams {
+        &self.streams
+    }
+
     /// Counts an attempt to put a renewed certificate in use.
     pub fn certificate_reload(&self, done: bool) {
+        let [success, failure] = &self.certificate_reloads;
+        if done { success.inc() } else { failure.inc() }
+    }
+
+    /// Counts an attempt to put a new state of the settings in use.
+    pub fn reload(&self, done: bool) {
         let [success, failure] = &self.reloads;
         if done { success.inc() } else { failure.inc() }
     }

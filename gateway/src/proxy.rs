@@ -16,19 +16,19 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::admin;
 use crate::admission::{self, Admitted};
-use crate::answer::{self, Answer, internal};
+use crate::answer::{Answer, internal};
 use crate::clock;
 use crate::limits;
 use crate::refusal::Refusal;
 use crate::request::RequestRecord;
 use crate::state::State;
-use crate::upstream;
+use crate::stream;
+use crate::upstream::{self, AUDIT_UNCERTAIN};
 
 /// Longest time that a body which nobody wants may hold its connection.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Names of our own error types, which `fail_to_proxy` turns back into refusals.
-const AUDIT_UNCERTAIN: ErrorType = ErrorType::Custom("audit uncertain");
+/// The name of our own error type, which `fail_to_proxy` turns back into a refusal.
 const BODY_TOO_LONG: ErrorType = ErrorType::Custom("body too long");
 
 /// Pingora's view of the gateway.
@@ -41,10 +41,6 @@ impl Proxy {
     /// Builds the view of a state.
     pub(crate) const fn new(state: Arc<State>) -> Self {
         Self { state }
-    }
-
-    fn tls(&self) -> bool {
-        self.state.settings.tls.is_some()
     }
 
     async fn refuse(
@@ -69,7 +65,7 @@ impl Proxy {
         answer: Answer,
     ) -> pingora::Result<()> {
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-        answer.write(session, record, self.tls()).await?;
+        answer.write(session, record).await?;
         // The answer leaves before we wait for anything.
         session.as_downstream_mut().finish_body().await?;
         if let Err(error) = session.drain_request_body().await {
@@ -85,13 +81,25 @@ impl Proxy {
         record: &mut RequestRecord,
         admitted: &Admitted,
     ) -> pingora::Result<()> {
-        match admin::answer(admitted, session, &self.state).await {
+        match admin::answer(admitted, session, &self.state, &record.snapshot).await {
             Ok(answer) => {
                 record.status = answer.status;
+                if record.mutates() && record.outcome().await.is_err() {
+                    return self.refuse(session, record, Refusal::AuditUncertain).await;
+                }
                 record.answer_bytes = answer.body.len() as u64;
                 self.write(session, record, answer).await
             }
-            Err(refusal) => self.refuse(session, record, refusal).await,
+            Err(refusal) => {
+                record.status = refusal.status();
+                let uncertain = record.mutates() && record.outcome().await.is_err();
+                let refusal = if uncertain {
+                    Refusal::AuditUncertain
+                } else {
+                    refusal
+                };
+                self.refuse(session, record, refusal).await
+            }
         }
     }
 }
@@ -122,13 +130,20 @@ impl ProxyHttp for Proxy {
         context: &mut Self::CTX,
     ) -> pingora::Result<bool> {
         let record = record(context)?;
-        let limits = &self.state.settings.limits;
-        session.set_keepalive((!self.state.is_draining()).then_some(limits.idle_timeout.as_secs()));
-        session.set_write_timeout(Some(limits.write_timeout));
+        let snapshot = Arc::clone(&record.snapshot);
+        let bounds = &snapshot.settings.limits;
+        session.set_keepalive((!self.state.is_draining()).then_some(bounds.idle_timeout.as_secs()));
+        session.set_write_timeout(Some(bounds.write_timeout));
+        let websocket = limits::asks_for_websocket(session.req_header());
+        if websocket {
+            // Whatever the answer is, no further request may follow on this connection.
+            session.set_keepalive(None);
+        }
         let admission = admission::admit(
             session.req_header(),
             record.client,
             &self.state,
+            &snapshot,
             clock::now(),
         );
         let admitted = match admission.await {
@@ -141,6 +156,11 @@ impl ProxyHttp for Proxy {
             }
         };
         record.admitted(&admitted);
+        if websocket && !admitted.operation().stream {
+            let refusal = Refusal::Malformed("this operation is no WebSocket");
+            self.refuse(session, record, refusal).await?;
+            return Ok(true);
+        }
         if admitted.operation().mutates() && record.decide().await.is_err() {
             self.refuse(session, record, Refusal::AuditUnavailable)
                 .await?;
@@ -149,6 +169,14 @@ impl ProxyHttp for Proxy {
         match admitted.operation().owner {
             Owner::Gateway => {
                 self.answer(session, record, &admitted).await?;
+                Ok(true)
+            }
+            Owner::Runtime if admitted.operation().stream => {
+                if let Some(refusal) =
+                    stream::relay(session, record, &admitted, &self.state).await?
+                {
+                    self.refuse(session, record, refusal).await?;
+                }
                 Ok(true)
             }
             Owner::Runtime => Ok(false),
@@ -161,7 +189,8 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         context: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
-        upstream::peer(admitted(record(context)?)?, &self.state.settings.runtime)
+        let record = record(context)?;
+        upstream::peer(admitted(record)?, &record.snapshot.settings.runtime)
     }
 
     /// Bounds the body, and leaves out the empty last chunk that would be sent twice.
@@ -207,18 +236,7 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         let record = record(context)?;
-        record.status = response.status.as_u16();
-        record.take_note(&response.headers);
-        for name in upstream::internal_names(&response.headers) {
-            response.remove_header(&name);
-        }
-        let loopback_name = limits::authority(session.req_header())
-            .is_some_and(|authority| limits::is_loopback_name(answer::host_of(authority)));
-        answer::protect(response, record, self.tls() && !loopback_name)?;
-        if record.mutates() && record.outcome().await.is_err() {
-            return Err(Error::new_in(AUDIT_UNCERTAIN));
-        }
-        Ok(())
+        upstream::receive(response, session.req_header(), record).await
     }
 
     /// Counts what leaves.

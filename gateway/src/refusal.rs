@@ -103,6 +103,8 @@ pub enum Refusal {
     RuntimeBroken,
     /// The runtime does not answer in time.
     RuntimeSlow,
+    /// The settings were read anew and cannot be taken into use, for these reasons.
+    SettingsRejected(String),
     /// Path and query are longer than allowed.
     TargetTooLong,
     /// The credential is good, but grants too little.
@@ -115,6 +117,8 @@ pub enum Refusal {
         /// How long this goes on, in seconds.
         seconds: u32,
     },
+    /// The principal has too many streams open.
+    TooManyStreams,
     /// More than one credential.
     TwoCredentials,
     /// No operation has this path.
@@ -145,9 +149,11 @@ impl Refusal {
             Self::RuntimeAway => "runtime_away",
             Self::RuntimeBroken => "runtime_broken",
             Self::RuntimeSlow => "runtime_slow",
+            Self::SettingsRejected(_) => "settings_rejected",
             Self::TargetTooLong => "target_too_long",
             Self::TooLittleScope { .. } => "too_little_scope",
             Self::TooManyFailures { .. } => "too_many_failures",
+            Self::TooManyStreams => "too_many_streams",
             Self::TwoCredentials => "two_credentials",
             Self::UnknownPath => "unknown_path",
         }
@@ -180,7 +186,7 @@ impl Refusal {
         if let Self::BadCredential(fault) = self {
             return Some(fault.name());
         }
-        if let Self::BadParameter(text) = self {
+        if let Self::BadParameter(text) | Self::SettingsRejected(text) = self {
             return Some(text);
         }
         if let Self::Malformed(what) = self {
@@ -226,7 +232,7 @@ impl Refusal {
 
     /// Says what could not be done and why: the table's words, or this request's own.
     fn detail(&self) -> Cow<'static, str> {
-        if let Self::BadParameter(text) = self {
+        if let Self::BadParameter(text) | Self::SettingsRejected(text) = self {
             return Cow::Owned(text.clone());
         }
         if let Self::BodyTooLong { bytes_max } = self
@@ -318,11 +324,13 @@ mod tests {
             Refusal::RuntimeAway,
             Refusal::RuntimeBroken,
             Refusal::RuntimeSlow,
+            Refusal::SettingsRejected(String::new()),
             Refusal::TargetTooLong,
             Refusal::TooLittleScope {
                 needed: Scope::Read,
             },
             Refusal::TooManyFailures { seconds: 1 },
+            Refusal::TooManyStreams,
             Refusal::TwoCredentials,
             Refusal::UnknownPath,
         ];

@@ -21,6 +21,7 @@ use crate::audit::Unavailable;
 use crate::audit::record::{ANONYMOUS, Draft, Outcome, Phase};
 use crate::random::{self, NoRandomness};
 use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::suppression::Verdict;
 use crate::upstream;
@@ -44,6 +45,8 @@ pub(crate) struct RequestRecord {
     pub(crate) body_bytes: u64,
     /// Body bytes that left.
     pub(crate) answer_bytes: u64,
+    /// What the request is judged by.
+    pub(crate) snapshot: Arc<Snapshot>,
     user_agent: Option<String>,
     refusal: Option<Refusal>,
     note: Note,
@@ -61,7 +64,8 @@ impl RequestRecord {
             .client_addr()
             .and_then(|address| address.as_inet())
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), std::net::SocketAddr::ip);
-        let listen = &state.settings.listen;
+        let snapshot = state.snapshot();
+        let listen = &snapshot.settings.listen;
         let client = upstream::client_address(peer, headers, |hop| listen.trusts(hop));
         let user_agent = headers
             .get(USER_AGENT)
@@ -75,6 +79,7 @@ impl RequestRecord {
             status: 0,
             body_bytes: 0,
             answer_bytes: 0,
+            snapshot,
             user_agent,
             refusal: None,
             note: Note::default(),
@@ -96,6 +101,14 @@ impl RequestRecord {
     pub(crate) fn refused(&mut self, refusal: Refusal) {
         self.status = refusal.status();
         self.refusal = Some(refusal);
+    }
+
+    /// Takes how a stream ended.
+    pub(crate) fn streamed(&mut self, ending: &'static str) {
+        let note = std::mem::take(&mut self.note);
+        self.note = note
+            .with("ended_by", ending)
+            .with("bytes_in", self.body_bytes);
     }
 
     /// Takes the runtime's note about what was touched; one that cannot be read is said so.

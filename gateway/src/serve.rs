@@ -4,13 +4,12 @@
 use std::fs;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use arc_swap::ArcSwap;
 use config::contract::caller::StatementKey;
 use config::contract::id::InstanceId;
-use config::gateway::GatewaySettings;
-use config::load::Effective;
+use config::gateway::{GatewaySettings, Loaded};
 use config::private;
 use config::secret::{self, KeyFileError};
 use pingora::apps::HttpServerOptions;
@@ -21,9 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinError;
 
 use crate::audit::{Audit, AuditError};
-use crate::authn::oidc::fetch::FetchError;
-use crate::authn::oidc::live::LiveIssuer;
-use crate::certificate::{self, ActiveCertificate, CertificateError};
+use crate::certificate::{self, CertificateError};
 use crate::clock;
 use crate::edge_record;
 use crate::endpoint::EndpointFile;
@@ -31,11 +28,14 @@ use crate::listener::{ListenError, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::random::{self, NoRandomness};
-use crate::reload::{Reload, Signals};
+use crate::reload::{Reload, Reloads, Signals};
 use crate::runtime_client::RuntimeClient;
 use crate::settings_change;
+use crate::settings_source::SettingsSource;
+use crate::snapshot::{Materials, Snapshot, SnapshotError};
 use crate::state::State;
 use crate::statement::Statements;
+use crate::stream::Streams;
 use crate::suppression::Suppression;
 use crate::throttle::Throttle;
 use crate::tokens::store::StoreError;
@@ -99,9 +99,13 @@ impl Failure {
     }
 }
 
-impl From<FetchError> for Failure {
-    fn from(error: FetchError) -> Self {
-        Self::Issuer(error.to_string())
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::Certificate(error) => Self::Certificate(error),
+            SnapshotError::Issuer(error) => Self::Issuer(error.to_string()),
+            SnapshotError::Tls(error) => Self::Tls(error),
+        }
     }
 }
 
@@ -109,7 +113,7 @@ impl From<FetchError> for Failure {
 ///
 /// # Errors
 /// When a part cannot be built; nothing is served then.
-pub fn run(settings: GatewaySettings, effective: &[Effective]) -> Result<(), Failure> {
+pub fn run(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Result<(), Failure> {
     // One crypto library for everything; it fails only if another was installed before.
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -117,20 +121,17 @@ pub fn run(settings: GatewaySettings, effective: &[Effective]) -> Result<(), Fai
     {
         tracing::debug!("the crypto library was installed before");
     }
-    let certificate = settings
-        .tls
-        .as_ref()
-        .map(|tls| certificate::load(tls, clock::now()))
-        .transpose()?
-        .map(|certificate| Arc::new(ActiveCertificate::new(certificate)));
-    prepare_home(&settings)?;
+    if let Some(tls) = &loaded.settings.tls {
+        certificate::load(tls, clock::now())?;
+    }
+    prepare_home(&loaded.settings)?;
     raise_open_files();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads())
         .enable_all()
         .build()
         .map_err(Failure::System)?
-        .block_on(serve(settings, effective, certificate))
+        .block_on(serve(loaded, source))
 }
 
 fn threads() -> usize {
@@ -162,73 +163,65 @@ fn prepare_home(settings: &GatewaySettings) -> Result<(), Failure> {
     fs::metadata(home.directory()).map(|_| ()).map_err(failure)
 }
 
-async fn serve(
-    settings: GatewaySettings,
-    effective: &[Effective],
-    certificate: Option<Arc<ActiveCertificate>>,
-) -> Result<(), Failure> {
+async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Result<(), Failure> {
+    let settings = loaded.settings.clone();
     let statements = statements(&settings)?;
-    let tls = certificate
-        .clone()
-        .map(certificate::server_config)
-        .transpose()?;
-    let listener = Listener::bind(settings.listen.address, tls, &settings.limits)?;
+    let listener = Listener::bind(settings.listen.address)?;
     let address = listener.address().map_err(Failure::System)?;
     let audit = Audit::open(
         &settings.home,
         settings.audit_enabled,
         settings.limits.audit_queue_max,
     )?;
-    settings_change::record(&settings.home, effective, &audit)
+    settings_change::record(&settings.home, &loaded.effective, &audit)
         .await
         .map_err(|source| Failure::Home {
             path: settings.home.dashboard().display().to_string(),
             source,
         })?;
     let watch = TokenWatch::start(&settings.home, report_tokens)?;
-    let issuer = settings
-        .oidc
-        .clone()
-        .map(|oidc| LiveIssuer::new(oidc, &settings.home))
-        .transpose()?
-        .map(Arc::new);
-    let looking = issuer.as_ref().map(LiveIssuer::watch);
-    let drain_timeout = settings.limits.drain_timeout;
+    let materials = Materials::new(watch.index())?;
+    let snapshot = Snapshot::build(loaded, &materials, None, clock::now())?;
+    let (reloads, asks) = Reloads::new(source.file().to_owned());
     let state = Arc::new(State {
-        tokens: watch.index(),
-        issuer,
+        current: ArcSwap::from_pointee(snapshot),
+        reloads,
+        audit_enabled: settings.audit_enabled,
         audit: audit.clone(),
         metrics: Metrics::new(audit.tally()),
         statements,
-        runtime: RuntimeClient::new(settings.runtime.socket.clone()),
+        runtime: RuntimeClient::new(settings.runtime.socket),
         suppression: Suppression::default(),
+        streams: Streams::default(),
         throttle: Throttle::new(settings.limits.failed_credentials_max),
-        draining: AtomicBool::new(false),
-        settings,
+        stopping: watch::Sender::new(false),
+        home: settings.home,
     });
     let proxy = http_proxy(Arc::clone(&state));
 
-    let leaf = certificate.as_ref().map(|active| active.leaf_sha256());
     let signals = Signals::install().map_err(Failure::System)?;
-    let endpoint = EndpointFile::write(&state, address, leaf).map_err(Failure::System)?;
+    let endpoint = EndpointFile::write(&state.snapshot(), address).map_err(Failure::System)?;
     tracing::info!(url = endpoint.url(), "listening");
-    let (stop, stopping) = watch::channel(false);
-    let serving = tokio::spawn(listener.serve(proxy, Arc::clone(&state), stopping, drain_timeout));
+    let stopping = state.stopping.subscribe();
+    let serving = tokio::spawn(listener.serve(proxy, Arc::clone(&state), stopping));
 
     let summarising = tokio::spawn(edge_record::summarise(Arc::clone(&state)));
-    let mut reload = Reload::new(Arc::clone(&state), certificate, endpoint, signals);
+    let mut reload = Reload::new(
+        Arc::clone(&state),
+        source,
+        materials,
+        endpoint,
+        signals,
+        asks,
+    );
 
     let cause = reload.until_told_to_stop().await;
     tracing::info!(cause, "stopping");
-    state.draining.store(true, Ordering::Relaxed);
-    stop.send_replace(true);
+    state.stopping.send_replace(true);
     report_drain(serving.await);
     reload.endpoint().remove();
     summarising.abort();
     edge_record::summary(&state, &state.suppression.turn());
-    if let Some(looking) = looking {
-        looking.abort();
-    }
     drop(watch);
     if audit.close().await.is_err() {
         tracing::error!("the last audit records could not be written");
@@ -260,7 +253,7 @@ fn http_proxy(state: Arc<State>) -> Arc<HttpProxy<Proxy>> {
         ..ServerConf::default()
     };
     let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(state.settings.limits.idle_timeout);
+    options.h2_idle_timeout = Some(state.snapshot().settings.limits.idle_timeout);
     let mut proxy = HttpProxy::new(Proxy::new(state), Arc::new(conf));
     proxy.server_options = Some(options);
     proxy.handle_init_modules();

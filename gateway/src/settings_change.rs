@@ -1,7 +1,7 @@
-//! Records that the settings are not those of the last start (`config.change`).
+//! Records that the settings are not those that were in use last (`config.change`).
 //!
-//! Settings are read once, at start, so a change shows between two starts. Names of the keys that
-//! changed are recorded, not their values; the values in force are kept beside the tokens.
+//! A change shows at start and at a reload. Names of the keys that changed are recorded, not their
+//! values; the values in force are kept beside the tokens.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ pub(crate) const CONFIG_CHANGE: &str = "config.change";
 
 type Values = BTreeMap<String, String>;
 
-/// Compares the settings with those of the last start, records a difference, and keeps them.
+/// Compares the settings with those in use last, records a difference, and keeps them.
 ///
 /// # Errors
 /// When they cannot be kept or the record cannot be made durable: then the next start could not

@@ -1,30 +1,32 @@
 //! What all requests share. Background work publishes into it; a request only reads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use config::gateway::GatewaySettings;
+use config::home::Home;
+use tokio::sync::watch;
 
 use crate::audit::Audit;
-use crate::authn::Schemes;
-use crate::authn::oidc::live::LiveIssuer;
 use crate::metrics::Metrics;
+use crate::reload::Reloads;
 use crate::runtime_client::RuntimeClient;
+use crate::snapshot::Snapshot;
 use crate::statement::Statements;
+use crate::stream::Streams;
 use crate::suppression::Suppression;
 use crate::throttle::Throttle;
-use crate::tokens::index::Index;
 
 /// Everything that a request may look at.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// The settings of this run.
-    pub(crate) settings: GatewaySettings,
-    /// The tokens, swapped as a whole.
-    pub(crate) tokens: Arc<ArcSwap<Index>>,
-    /// The issuer whose tokens are accepted too.
-    pub(crate) issuer: Option<Arc<LiveIssuer>>,
+    /// Settings, tokens, issuer and certificate, replaced as a whole.
+    pub(crate) current: ArcSwap<Snapshot>,
+    /// How the current snapshot is replaced.
+    pub(crate) reloads: Reloads,
+    /// The data directory of this run.
+    pub(crate) home: Home,
+    /// Whether this run writes the audit trail.
+    pub(crate) audit_enabled: bool,
     /// The audit trail.
     pub(crate) audit: Audit,
     /// The instruments.
@@ -35,32 +37,22 @@ pub(crate) struct State {
     pub(crate) runtime: RuntimeClient,
     /// Bounds the records of refused callers.
     pub(crate) suppression: Suppression,
+    /// The open streams, by principal.
+    pub(crate) streams: Streams,
     /// Slows down whoever tries credentials.
     pub(crate) throttle: Throttle,
-    /// Whether the gateway is stopping.
-    pub(crate) draining: AtomicBool,
+    /// Turns true once, when the gateway is told to stop.
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl State {
+    /// Returns the state to judge a request by, from its start to its end.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
     /// Returns whether the gateway is stopping.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// Returns what credentials are checked against.
-    pub(crate) fn schemes(&self) -> Schemes<'_> {
-        Schemes {
-            tokens: self.settings.opaque_tokens.then_some(&*self.tokens),
-            issuer: self.issuer.as_deref(),
-        }
-    }
-
-    /// Returns the scheme that callers use.
-    pub(crate) fn scheme(&self) -> &'static str {
-        if self.settings.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        }
+        *self.stopping.borrow()
     }
 }

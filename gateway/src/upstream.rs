@@ -9,14 +9,18 @@ use std::net::IpAddr;
 use config::contract::caller;
 use config::gateway::Upstream;
 use http::{HeaderMap, HeaderName};
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
 use crate::admission::Admitted;
 use crate::answer::{self, internal};
+use crate::limits;
 use crate::request::RequestRecord;
 use crate::state::State;
+
+/// The error of an answer whose outcome could not be recorded.
+pub(crate) const AUDIT_UNCERTAIN: ErrorType = ErrorType::Custom("audit uncertain");
 
 /// Header fields of a caller that never cross, besides every name in [`FOREIGN_PREFIXES`].
 const FOREIGN: [&str; 17] = [
@@ -94,7 +98,7 @@ pub(crate) fn prepare(
     )?;
     header.insert_header(answer::REQUEST_ID, record.id.as_str())?;
     header.insert_header("x-forwarded-for", record.client.to_string())?;
-    header.insert_header("x-forwarded-proto", state.scheme())?;
+    header.insert_header("x-forwarded-proto", record.snapshot.scheme())?;
     Ok(())
 }
 
@@ -113,8 +117,33 @@ fn is_foreign(name: &str) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
+/// Turns the runtime's answer into the caller's: takes its note, removes internal fields, and makes
+/// a mutation's outcome durable before the status line leaves.
+///
+/// # Errors
+/// When the outcome cannot be recorded.
+pub(crate) async fn receive(
+    answer: &mut ResponseHeader,
+    asked: &RequestHeader,
+    record: &mut RequestRecord,
+) -> pingora::Result<()> {
+    record.status = answer.status.as_u16();
+    record.take_note(&answer.headers);
+    for name in internal_names(&answer.headers) {
+        answer.remove_header(&name);
+    }
+    let loopback_name = limits::authority(asked)
+        .is_some_and(|authority| limits::is_loopback_name(answer::host_of(authority)));
+    let strict_transport = record.snapshot.tls.is_some() && !loopback_name;
+    answer::protect(answer, record, strict_transport)?;
+    if record.mutates() && record.outcome().await.is_err() {
+        return Err(Error::new_in(AUDIT_UNCERTAIN));
+    }
+    Ok(())
+}
+
 /// Returns the names of fields that no caller may see: the runtime's words to the gateway.
-pub(crate) fn internal_names(headers: &HeaderMap) -> Vec<HeaderName> {
+fn internal_names(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .keys()
         .filter(|name| {

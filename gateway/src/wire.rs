@@ -21,12 +21,21 @@ pub(crate) enum Fault {
     Malformed(&'static str),
 }
 
+/// How an answer begins that agrees to a WebSocket.
+const SWITCHED: &[u8] = b"HTTP/1.1 101 ";
+
 /// Where in a request the connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Head,
     Length(u64),
     Chunked(Chunks),
+    /// Behind a head that asks for a WebSocket, until it is answered.
+    Asked,
+    /// Behind the answer that agreed: no HTTP any more.
+    Tunnel,
+    /// Behind one that did not: nothing that comes is handed on.
+    Over,
 }
 
 /// Follows one connection's requests, one after the other.
@@ -69,7 +78,26 @@ impl Wire {
             Place::Head if self.head.is_empty() => Waits::Idle,
             Place::Head => Waits::Head,
             Place::Length(_) | Place::Chunked(_) => Waits::Body,
+            // How long these may take is the stream's business.
+            Place::Asked | Place::Tunnel | Place::Over => Waits::Idle,
         }
+    }
+
+    /// Takes note of bytes that leave: the answer to whoever asked for a WebSocket decides what the
+    /// bytes behind the request are.
+    pub(crate) fn answering(&mut self, bytes: &[u8]) {
+        if self.place == Place::Asked {
+            self.place = if bytes.starts_with(SWITCHED) {
+                Place::Tunnel
+            } else {
+                Place::Over
+            };
+        }
+    }
+
+    /// Returns whether nothing that comes may be handed on.
+    pub(crate) fn is_over(&self) -> bool {
+        self.place == Place::Over
     }
 
     /// Follows bytes that lie within a body of known length, where every byte passes; returns
@@ -80,7 +108,10 @@ impl Wire {
                 *left -= count as u64;
                 true
             }
-            Place::Length(_) | Place::Head | Place::Chunked(_) => false,
+            Place::Tunnel => true,
+            Place::Length(_) | Place::Head | Place::Chunked(_) | Place::Asked | Place::Over => {
+                false
+            }
         }
     }
 
@@ -110,6 +141,13 @@ impl Wire {
                     }
                     used
                 }
+                Place::Tunnel => {
+                    passed.extend_from_slice(bytes);
+                    bytes.len()
+                }
+                Place::Asked | Place::Over => {
+                    return Err(Fault::Malformed("bytes before the WebSocket was agreed to"));
+                }
             };
             bytes = &bytes[used..];
         }
@@ -136,6 +174,7 @@ impl Wire {
             Framing::None => Place::Head,
             Framing::Length(length) => Place::Length(length),
             Framing::Chunked => Place::Chunked(Chunks::new()),
+            Framing::Upgrade => Place::Asked,
         };
         passed.extend_from_slice(&self.head[..end]);
         self.head.clear();

@@ -226,12 +226,14 @@ impl Request<'_> {
     pub fn try_send(self) -> Option<Response> {
         let last = self.clone().field("Connection", "close");
         let mut stream = BufReader::new(self.client.stream().ok()?);
-        stream.get_mut().write_all(&last.bytes()).ok()?;
+        stream.get_mut().write_all(&last.to_bytes()).ok()?;
         stream.get_mut().flush().ok()?;
         Response::read(&mut stream, &last.method).ok()
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    /// Returns the bytes on the wire.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut text = format!(
             "{} {} HTTP/1.1\r\nHost: {}\r\n",
             self.method, self.target, self.host
@@ -269,10 +271,80 @@ impl Connection {
     pub fn send(&mut self, request: &Request<'_>) -> Response {
         let line = format!("{} {}", request.method, request.target);
         // An answer may come, and the connection close, before a long body was read.
-        drop(self.0.get_mut().write_all(&request.bytes()));
+        drop(self.0.get_mut().write_all(&request.to_bytes()));
         drop(self.0.get_mut().flush());
         Response::read(&mut self.0, &request.method)
             .unwrap_or_else(|error| panic!("no answer to {line}: {error}"))
+    }
+}
+
+impl Connection {
+    /// Sends a request and returns the head of its answer; the body is read by [`Self::read`].
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[must_use]
+    pub fn open(&mut self, request: &Request<'_>) -> Response {
+        self.write(&request.to_bytes());
+        Response::read(&mut self.0, "HEAD").expect("an answer")
+    }
+
+    /// Sends bytes as they are; the other side may be gone.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let stream = self.0.get_mut();
+        drop(stream.write_all(bytes).and_then(|()| stream.flush()));
+    }
+
+    /// Returns the next bytes that come; none at the end.
+    ///
+    /// # Panics
+    /// When neither bytes nor the end come.
+    #[must_use]
+    pub fn read(&mut self) -> Vec<u8> {
+        let found = match self.0.fill_buf() {
+            Ok(found) => found.to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                panic!("neither bytes nor the end came")
+            }
+            Err(_) => Vec::new(),
+        };
+        self.0.consume(found.len());
+        found
+    }
+
+    /// Returns all that comes until `wanted` has come.
+    ///
+    /// # Panics
+    /// When the end comes before.
+    pub fn read_until(&mut self, wanted: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while !bytes.windows(wanted.len()).any(|window| window == wanted) {
+            let found = self.read();
+            assert!(
+                !found.is_empty(),
+                "ended before {:?}: {:?}",
+                String::from_utf8_lossy(wanted),
+                String::from_utf8_lossy(&bytes)
+            );
+            bytes.extend(found);
+        }
+        bytes
+    }
+
+    /// Returns all that comes until the other side closes.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        loop {
+            let found = self.read();
+            if found.is_empty() {
+                return bytes;
+            }
+            bytes.extend(found);
+        }
     }
 }
 

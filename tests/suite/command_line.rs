@@ -77,6 +77,7 @@ fn listings_are_json_when_asked() {
         "status --json",
         "doctor --json",
         "config show --json",
+        "config status --json",
     ] {
         let finished = deployment.loki(&line.split(' ').collect::<Vec<_>>());
         assert!(matches!(finished.code, 0 | 1), "{finished}");

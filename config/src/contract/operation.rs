@@ -83,6 +83,9 @@ pub struct Operation {
     pub body_bytes_max: u64,
     /// Whether asking twice does no more than asking once.
     pub idempotent: bool,
+    /// Whether the answer may go on for hours: server-sent events, or a WebSocket if the caller asks
+    /// for one and the runtime agrees.
+    pub stream: bool,
     /// One sentence for people.
     pub summary: &'static str,
 }
@@ -106,6 +109,7 @@ impl Operation {
             recorded: Recorded::Read,
             body_bytes_max: 0,
             idempotent: true,
+            stream: false,
             summary: "",
         }
     }
@@ -154,6 +158,13 @@ impl Operation {
     const fn body(self, body_bytes_max: u64) -> Self {
         Self {
             body_bytes_max,
+            ..self
+        }
+    }
+
+    const fn streaming(self) -> Self {
+        Self {
+            stream: true,
             ..self
         }
     }
@@ -232,6 +243,17 @@ pub static OPERATIONS: &[Operation] = &[
         .on("authentication", "Tells how to authenticate."),
     Operation::probe("enterprise.status", "/api/enterprise/status")
         .on("enterprise", "Tells which enterprise features are on."),
+    Operation::read("config.status", "/api/config/status", Scope::Control)
+        .by_gateway()
+        .on(
+            "config",
+            "Tells which settings are in use, and how the last reload went.",
+        ),
+    Operation::change("config.reload", "/api/config/reload", Scope::Control)
+        .by_gateway()
+        .body(0)
+        .idempotent()
+        .on("config", "Reads the settings anew and takes them into use."),
     Operation::read("metrics.show", "/metrics", Scope::Read)
         .by_gateway()
         .counted()
@@ -261,6 +283,7 @@ pub static OPERATIONS: &[Operation] = &[
     Operation::read("session.show", "/api/sessions/{id}", Scope::Read)
         .on("session", "Tells everything about one session."),
     Operation::read("session.events", "/api/sessions/{id}/events", Scope::Read)
+        .streaming()
         .on("session", "Returns a session's events after a number."),
     Operation::change("session.stop", "/api/sessions/{id}/stop", Scope::Control)
         .idempotent()

@@ -1,5 +1,7 @@
 //! `loki config`: what the settings are, where each comes from, and what is wrong with them.
 
+mod running;
+
 use ::config::load::{Effective, Mistake};
 use clap::Subcommand;
 use serde::Serialize;
@@ -11,14 +13,18 @@ use crate::output;
 const EXAMPLES: &str = "\
 Examples:
   loki config check            all mistakes at once, with file, line and key
-  loki config show --origin    each value, and who set it";
+  loki config show --origin    each value, and who set it
+  loki config reload           the running gateway takes them into use
+  loki config status           what the running gateway uses";
 
-/// Shows and checks the settings of both processes, as started from here.
+/// Shows and checks the settings of both processes, as started from here, and reloads the gateway's.
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(crate) enum Command {
     Check(CheckArguments),
     Show(ShowArguments),
+    Reload(running::ReloadArguments),
+    Status(running::StatusArguments),
 }
 
 /// Tells all mistakes at once; exit code 64 if there are any.
@@ -55,10 +61,14 @@ struct Shown<'a> {
 
 /// Runs the command.
 pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Failure> {
-    let settings = load(context)?;
     match command {
-        Command::Check(CheckArguments {}) => output::line("The settings are in order."),
-        Command::Show(arguments) => show(&settings, arguments),
+        Command::Check(CheckArguments {}) => {
+            load(context)?;
+            output::line("The settings are in order.")
+        }
+        Command::Show(arguments) => show(&load(context)?, arguments),
+        Command::Reload(arguments) => running::reload(context, arguments),
+        Command::Status(arguments) => running::status(context, arguments),
     }
 }
 

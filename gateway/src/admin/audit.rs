@@ -51,10 +51,10 @@ where
     T: Serialize + Send + 'static,
     E: std::fmt::Display + Send + 'static,
 {
-    if !state.settings.audit_enabled {
+    if !state.audit_enabled {
         return Err(Refusal::AuditOff);
     }
-    let home = state.settings.home.clone();
+    let home = state.home.clone();
     match tokio::task::spawn_blocking(move || work(&home)).await {
         Ok(Ok(found)) => Answer::json(200, &found),
         Ok(Err(error)) => {

@@ -44,7 +44,7 @@ async fn look(state: &State) -> Health {
     } else {
         "away"
     };
-    let audit = match (state.settings.audit_enabled, state.audit.is_writable()) {
+    let audit = match (state.audit_enabled, state.audit.is_writable()) {
         (false, _) => "off",
         (true, true) => "ok",
         (true, false) => "unavailable",

@@ -8,7 +8,8 @@
 )]
 
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry,
 };
 
 const VALID: &str = "the name is valid and used once";
@@ -37,6 +38,13 @@ pub(crate) fn histograms(
     let family = HistogramVec::new(options, labels).expect(VALID);
     registry.register(Box::new(family.clone())).expect(VALID);
     family
+}
+
+/// Makes and registers a gauge that is moved while the gateway runs.
+pub(crate) fn live_gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::new(name, help).expect(VALID);
+    registry.register(Box::new(gauge.clone())).expect(VALID);
+    gauge
 }
 
 /// Adds a counter that stands at `value`.

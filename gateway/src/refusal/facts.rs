@@ -186,6 +186,15 @@ pub(super) static FACTS: &[Facts] = &[
         fix: "check the state before asking again",
     },
     Facts {
+        reason: "settings_rejected",
+        status: 409,
+        action: "request.refused",
+        retry_after_seconds: None,
+        title: "settings rejected",
+        detail: "the new settings cannot be taken into use; the old ones stay",
+        fix: "mend them; loki config status shows the last attempt",
+    },
+    Facts {
         reason: "target_too_long",
         status: 414,
         action: "request.refused",
@@ -211,6 +220,15 @@ pub(super) static FACTS: &[Facts] = &[
         title: "too many failures",
         detail: "too many credentials from your network were not accepted",
         fix: "use a valid token: it passes at once",
+    },
+    Facts {
+        reason: "too_many_streams",
+        status: 429,
+        action: "request.refused",
+        retry_after_seconds: Some(5),
+        title: "too many streams",
+        detail: "this principal has as many streams open as it may",
+        fix: "close some; the operator sets the [streams] bounds",
     },
     Facts {
         reason: "two_credentials",

@@ -22,6 +22,8 @@ pub(super) enum Framing {
     Length(u64),
     /// Chunks up to an empty one.
     Chunked,
+    /// There is none, and what comes behind it need not be HTTP.
+    Upgrade,
 }
 
 /// Checks what can be told from the bytes of a head that is not whole yet: its size, and from
@@ -52,7 +54,7 @@ pub(super) fn check(head: &[u8], bounds: Bounds) -> Result<Framing, Fault> {
     let mut lines = head
         .split(|byte| *byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let version = check_request_line(lines.next().unwrap_or_default(), bounds)?;
+    let (method, version) = check_request_line(lines.next().unwrap_or_default(), bounds)?;
     let mut fields = Fields::default();
     for line in lines.take_while(|line| !line.is_empty()) {
         fields.count += 1;
@@ -62,7 +64,7 @@ pub(super) fn check(head: &[u8], bounds: Bounds) -> Result<Framing, Fault> {
         let (name, value) = split_field(line)?;
         fields.take(name, value)?;
     }
-    fields.framing(version)
+    fields.framing(method, version)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ enum Version {
     Http11,
 }
 
-fn check_request_line(line: &[u8], bounds: Bounds) -> Result<Version, Fault> {
+fn check_request_line(line: &[u8], bounds: Bounds) -> Result<(&[u8], Version), Fault> {
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
@@ -93,8 +95,8 @@ fn check_request_line(line: &[u8], bounds: Bounds) -> Result<Version, Fault> {
         ));
     }
     match version {
-        b"HTTP/1.1" => Ok(Version::Http11),
-        b"HTTP/1.0" => Ok(Version::Http10),
+        b"HTTP/1.1" => Ok((method, Version::Http11)),
+        b"HTTP/1.0" => Ok((method, Version::Http10)),
         _ => Err(Fault::Malformed(
             "the version is neither HTTP/1.1 nor HTTP/1.0",
         )),
@@ -132,6 +134,9 @@ struct Fields {
     hosts: usize,
     length: Option<u64>,
     chunked: bool,
+    upgrades: usize,
+    websocket: bool,
+    connection_upgrade: bool,
 }
 
 impl Fields {
@@ -148,16 +153,33 @@ impl Fields {
                 return Err(Fault::Malformed("Transfer-Encoding is not chunked, once"));
             }
             self.chunked = true;
-        } else if name.eq_ignore_ascii_case(b"upgrade") && value.eq_ignore_ascii_case(b"websocket")
-        {
-            return Err(Fault::Malformed("no operation is a WebSocket"));
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.upgrades += 1;
+            self.websocket |= words(value).any(|word| word.eq_ignore_ascii_case(b"websocket"));
+            if self.websocket && !value.eq_ignore_ascii_case(b"websocket") {
+                return Err(Fault::Malformed("Upgrade is not websocket alone"));
+            }
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            self.connection_upgrade |=
+                words(value).any(|word| word.eq_ignore_ascii_case(b"upgrade"));
         }
         Ok(())
     }
 
-    fn framing(&self, version: Version) -> Result<Framing, Fault> {
+    fn framing(&self, method: &[u8], version: Version) -> Result<Framing, Fault> {
         if self.hosts != 1 {
             return Err(Fault::Malformed("one Host field is needed"));
+        }
+        if self.websocket {
+            let agreed = self.upgrades == 1 && self.connection_upgrade;
+            let bare = self.length.is_none() && !self.chunked;
+            return if agreed && bare && method == b"GET" && version == Version::Http11 {
+                Ok(Framing::Upgrade)
+            } else {
+                Err(Fault::Malformed(
+                    "a WebSocket needs GET, HTTP/1.1, Connection: upgrade and no body",
+                ))
+            };
         }
         match (self.length, self.chunked) {
             (Some(_), true) => Err(Fault::Malformed(
@@ -171,6 +193,11 @@ impl Fields {
             (Some(length), false) => Ok(Framing::Length(length)),
         }
     }
+}
+
+/// The entries of a list, without blanks around them.
+fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 fn number(digits: &[u8]) -> Result<u64, Fault> {

@@ -100,6 +100,7 @@ fn exit(status: u16, kind: &str, several: bool) -> Exit {
     let reason = kind.rsplit(':').next().unwrap_or(kind);
     match status {
         409 if several => Exit::Usage,
+        409 if reason == "settings_rejected" => Exit::Settings,
         401 | 403 | 409 | 429 => Exit::Refused,
         502 | 504 => Exit::Unreachable,
         503 if matches!(reason, "runtime_away" | "draining") => Exit::Unreachable,
@@ -121,6 +122,7 @@ mod tests {
         check(403, "too_little_scope", false, Exit::Refused);
         check(409, "conflict", false, Exit::Refused);
         check(409, "several_sessions", true, Exit::Usage);
+        check(409, "settings_rejected", false, Exit::Settings);
         check(429, "too_many", false, Exit::Refused);
         check(502, "runtime_broken", false, Exit::Unreachable);
         check(503, "runtime_away", false, Exit::Unreachable);
