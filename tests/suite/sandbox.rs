@@ -8,6 +8,7 @@ use std::fs;
 use serde_json::{Value, json};
 use tests::agent::Agent;
 use tests::deployment::{Deployment, session_request};
+use tests::poll;
 use tests::repository::Repository;
 
 /// A deployment whose sessions all run in the sandbox.
@@ -73,7 +74,7 @@ fn the_machine_cannot_be_reached_from_the_sandbox() {
     let data = deployment.home().directory().display().to_string();
     let lines = [
         ("read a secret", format!("cat '{}'", secret.display())),
-        ("list loki's data", format!("ls '{data}'")),
+        ("list the data of loki", format!("ls '{data}'")),
         (
             "see the runtime",
             format!("ls /proc/{}", deployment.runtime_id()),
@@ -99,10 +100,10 @@ fn the_machine_cannot_be_reached_from_the_sandbox() {
         ("reach a name server", "getent hosts example.com".to_owned()),
         ("plant a hook", "echo x >.git/hooks/pre-commit".to_owned()),
         (
-            "change git's settings",
+            "change the settings of git",
             "git config core.fsmonitor true".to_owned(),
         ),
-        ("move git's data away", "mv .git away".to_owned()),
+        ("move the data of git away", "mv .git away".to_owned()),
     ];
     let view = check(&deployment, &project, &lines, "refused");
     assert!(!fs::exists("/usr/bin/planted").unwrap());
@@ -120,7 +121,7 @@ fn honest_work_is_possible_in_the_sandbox() {
     let project = deployment.project("app");
     let own = project.path().display().to_string();
     let lines = [
-        ("be at the project's own path", format!("test \"$PWD\" = '{own}' && test \"$(pwd -P)\" = '{own}'")),
+        ("be at the path of the project", format!("test \"$PWD\" = '{own}' && test \"$(pwd -P)\" = '{own}'")),
         ("be appuser", "test \"$(id -un)\" = appuser".to_owned()),
         ("write and commit", "echo x >new && git add new && git -c user.name=a -c user.email=a@b commit -qm x && git log -1".to_owned()),
         ("temporary files", "mktemp && echo x >\"$TMPDIR/x\" && echo x >/dev/shm/x".to_owned()),
@@ -210,7 +211,7 @@ fn only_allowed_paths(sandbox: &str, more: &[(&str, String)]) {
         ),
         ("hard link in", "ln total.sh src/hard".to_owned()),
         ("climb", "echo x >src/../new".to_owned()),
-        ("git's data", "echo x >.git/planted".to_owned()),
+        ("the data of git", "echo x >.git/planted".to_owned()),
     ];
     lines.extend(more.iter().cloned());
     let view = check(&deployment, &project, &lines, "refused");
@@ -337,7 +338,7 @@ fn the_default_dangers_do_no_harm_in_the_sandbox() {
         ("shutdown", "shutdown now || reboot -f".to_owned()),
         (
             "root delete",
-            "rm -rf --no-preserve-root / 2>/dev/null".to_owned(),
+            "timeout -s KILL 8 rm -rf --no-preserve-root / 2>/dev/null".to_owned(),
         ),
     ];
     let mut script = String::from("cat >/dev/null\n");
@@ -349,7 +350,13 @@ fn the_default_dangers_do_no_harm_in_the_sandbox() {
     let client = deployment.client();
     let main = project.commit("main");
     let id = deployment.start_session(&client, project.path());
-    let _view = deployment.session_in(&client, &id, &["completed", "failed"]);
+    let path = format!("/api/sessions/{id}");
+    poll::within(4 * poll::PATIENCE, "the session has ended", || {
+        let view = client.get(&path).with_status(200).json();
+        ["completed", "failed"]
+            .contains(&view["state"].as_str().unwrap())
+            .then_some(())
+    });
     assert_eq!(project.commit("main"), main);
     project.assert_sound();
     assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
@@ -363,10 +370,7 @@ fn toolchains_work_in_the_sandbox() {
     let deployment = deployment();
     let project = deployment.project("app");
     let tried = [
-        (
-            "git",
-            "git clone -q . ../copy 2>/dev/null || git clone -q . /tmp/copy && git -C /tmp/copy log -1",
-        ),
+        ("git", "git clone -q . /tmp/copy && git -C /tmp/copy log -1"),
         (
             "make",
             "printf 'all:\\n\\t@echo made\\n' >Makefile && make | grep -qx made",
@@ -402,9 +406,12 @@ fn toolchains_work_in_the_sandbox() {
 #[test]
 fn every_known_way_out_is_refused_inside_and_works_beside_the_sandbox() {
     let installation = tests::installation::Installation::new();
-    let finished = installation.loki(&["sandbox", "test", "--json"]);
-    assert_eq!(finished.code, 0, "{finished}");
-    let lines: Vec<Value> = serde_json::from_str(&finished.stdout).unwrap();
+    // Over two hundred programs are run one after the other, so no bound of a single command fits.
+    let output = installation.command("loki").args(["sandbox", "test", "--json"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let finished = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{finished}");
+    let lines: Vec<Value> = serde_json::from_str(&text).unwrap();
     let of = |outcome: &str| {
         lines
             .iter()

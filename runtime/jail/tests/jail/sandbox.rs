@@ -39,10 +39,10 @@ fn probed(output: &[u8]) -> jail::SandboxLayers {
 
 #[track_caller]
 fn lacks(layer: &Layer, why: &str) {
-    match layer {
-        Layer::Unavailable { reason } => assert!(reason.contains(why), "{reason}"),
-        other => panic!("{other:?}"),
-    }
+    let Layer::Unavailable { reason } = layer else {
+        panic!("{layer:?}");
+    };
+    assert!(reason.contains(why), "{reason}");
 }
 
 #[test]
