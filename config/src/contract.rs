@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod figures;
 pub mod id;
 pub mod learning;
+pub mod memory;
 pub mod operation;
 pub mod problem;
 pub mod registry;

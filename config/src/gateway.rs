@@ -85,6 +85,8 @@ pub struct Tls {
 pub struct Upstream {
     /// The runtime's Unix socket.
     pub socket: PathBuf,
+    /// The key of the caller statement, shared with the runtime.
+    pub statement_key: PathBuf,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest wait for the next bytes of an answer.
@@ -354,7 +356,14 @@ fn audit_enabled(reader: &mut Reader) -> bool {
 
 fn upstream(reader: &mut Reader, home: &Home) -> Upstream {
     Upstream {
-        socket: reader.value(&Key::new("runtime.socket"), home.runtime_socket()),
+        socket: reader.value(
+            &Key::new("runtime.socket").variables(&["LOKI_RUNTIME_SOCKET"]),
+            home.runtime_socket(),
+        ),
+        statement_key: reader.value(
+            &Key::new("runtime.statement_key").variables(&["LOKI_STATEMENT_KEY"]),
+            home.statement_key(),
+        ),
         connect_timeout: reader.value(&Key::new("runtime.connect_timeout"), Duration::from_secs(1)),
         read_timeout: reader.value(&Key::new("runtime.read_timeout"), Duration::from_secs(90)),
         idle_timeout: reader.value(&Key::new("runtime.idle_timeout"), Duration::from_secs(20)),

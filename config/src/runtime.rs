@@ -21,6 +21,10 @@ pub struct RuntimeSettings {
     pub home: Home,
     /// The Unix socket on which the gateway calls.
     pub socket: PathBuf,
+    /// The key of the caller statement, shared with the gateway.
+    pub statement_key: PathBuf,
+    /// Name or number of the user that the gateway runs as, if it is another one than ours.
+    pub gateway_user: Option<String>,
     /// Bounds of sessions.
     pub sessions: Sessions,
     /// Folders below which projects may lie.
@@ -98,7 +102,16 @@ impl RuntimeSettings {
         let home = gateway::home(&mut reader);
         let providers = providers(&mut reader);
         let settings = Self {
-            socket: reader.value(&Key::new("socket"), home.runtime_socket()),
+            socket: reader.value(
+                &Key::new("socket").variables(&["LOKI_RUNTIME_SOCKET"]),
+                home.runtime_socket(),
+            ),
+            statement_key: reader.value(
+                &Key::new("statement_key").variables(&["LOKI_STATEMENT_KEY"]),
+                home.statement_key(),
+            ),
+            gateway_user: reader
+                .optional(&Key::new("gateway_user").variables(&["LOKI_GATEWAY_USER"])),
             sessions: sessions(&mut reader),
             project_roots: project_roots(&mut reader),
             provider: reader.value(

@@ -231,7 +231,13 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
 
 /// Begins to state callers, with the newest key and a name for this run.
 fn statements(settings: &GatewaySettings) -> Result<Statements, Failure> {
-    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
+    let path = &settings.runtime.statement_key;
+    // A key at another place is the runtime's, which lets our group read it.
+    let keys = if *path == settings.home.statement_key() {
+        secret::load_or_create_keys(path)?
+    } else {
+        secret::load_keys(path)?
+    };
     let key = StatementKey::new(&keys[0]);
     let instance = InstanceId::from_random(random::bytes()?);
     Ok(Statements::new(key, instance))

@@ -8,6 +8,7 @@ pub mod events;
 pub mod figures;
 pub mod learnings;
 pub mod listen;
+pub mod memory;
 pub mod problem;
 pub mod projects;
 pub mod serve;
@@ -115,6 +116,7 @@ const HANDLERS: &[(&str, Handler)] = &[
     ("project.register", |method| on(method, projects::register)),
     ("project.show", |method| on(method, projects::show)),
     ("project.remove", |method| on(method, projects::remove)),
+    ("project.access", |method| on(method, projects::access)),
     ("project.health", |method| on(method, projects::health)),
     ("project.health_all", |method| {
         on(method, projects::health_all)
@@ -129,6 +131,12 @@ const HANDLERS: &[(&str, Handler)] = &[
     ("learning.show", |method| on(method, learnings::show)),
     ("learning.forget", |method| on(method, learnings::forget)),
     ("learning.trust", |method| on(method, learnings::trust)),
+    ("memory.summary", |method| on(method, memory::summary)),
+    ("memory.episodes", |method| on(method, memory::episodes)),
+    ("memory.episode", |method| on(method, memory::episode)),
+    ("memory.patterns", |method| on(method, memory::patterns)),
+    ("memory.pattern", |method| on(method, memory::pattern)),
+    ("memory.timeline", |method| on(method, memory::timeline)),
 ];
 
 const fn filter(method: Method) -> MethodFilter {

@@ -11,7 +11,7 @@ use config::gateway::Loaded;
 use config::load::Sources;
 use config::runtime::RuntimeSettings;
 use config::secret;
-use runtime::api::{self, Api, listen::Door, listen::Lock, serve::Server};
+use runtime::api::{self, Api, listen::Door, listen::Gateway, listen::Lock, serve::Server};
 use runtime::arguments::Arguments;
 use runtime::egress::Outlet;
 use runtime::provider::Providers;
@@ -53,7 +53,11 @@ async fn run(
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let lock = Lock::take(&settings.home)?;
-    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
+    let gateway = Gateway::named(settings.gateway_user.as_deref())?;
+    let keys = match gateway {
+        Gateway::Ours => secret::load_or_create_keys(&settings.statement_key)?,
+        Gateway::OfUser(_) => secret::load_or_create_group_keys(&settings.statement_key)?,
+    };
     let store = Store::open(&settings.home.runtime().join("runtime.db")).await?;
     let sandbox = Sandbox::probe(&settings.home, &settings.jail, &settings.sandbox)?;
     let outlet = Outlet::from_settings(&settings.egress, environment)?;
@@ -67,7 +71,7 @@ async fn run(
     let registry = Registry::new(store.clone(), Arc::clone(&settings));
     let api = Api::new(sessions.clone(), store.clone(), registry, verifier);
     let router = api::router(api)?;
-    let server = Server::start(Door::open(&settings.socket, &lock).await?, router);
+    let server = Server::start(Door::open(&settings.socket, gateway, &lock).await?, router);
     tracing::info!(socket = %settings.socket.display(), "runtime ready");
 
     let signal = signals.asked().await;

@@ -4,6 +4,7 @@
 //! state changes only by a [`Move`](crate::session::state::Move), compared with what is stored. No
 //! other module speaks SQL.
 
+mod episodes;
 mod events;
 mod learnings;
 mod processes;

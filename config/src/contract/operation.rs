@@ -314,6 +314,13 @@ pub static OPERATIONS: &[Operation] = &[
         Scope::Read,
     )
     .on("project", "Checks one project's folder."),
+    Operation::change(
+        "project.access",
+        "/api/registry/projects/{id}/access",
+        Scope::Control,
+    )
+    .idempotent()
+    .on("project", "Notes that a project was opened."),
     Operation::read("project.health_all", "/api/registry/health", Scope::Read)
         .on("project", "Checks the folders of all projects."),
     Operation::read("project.discover", "/api/registry/discover", Scope::Read)
@@ -361,6 +368,22 @@ pub static OPERATIONS: &[Operation] = &[
     )
     .idempotent()
     .on("learning", "Trusts a learning that a person has reviewed."),
+    Operation::read("memory.summary", "/api/memory/summary", Scope::Read)
+        .on("memory", "Counts ended sessions and learnings."),
+    Operation::read("memory.episodes", "/api/memory/episodes", Scope::Read)
+        .on("memory", "Lists sessions that have ended, the last first."),
+    Operation::read("memory.episode", "/api/memory/episodes/{id}", Scope::Read).on(
+        "session",
+        "Tells everything about one session that has ended.",
+    ),
+    Operation::read("memory.patterns", "/api/memory/patterns", Scope::Read)
+        .on("memory", "Lists learnings that are patterns, newest first."),
+    Operation::read("memory.pattern", "/api/memory/patterns/{id}", Scope::Read)
+        .on("learning", "Tells everything about one pattern."),
+    Operation::read("memory.timeline", "/api/memory/timeline", Scope::Read).on(
+        "memory",
+        "Tells what happened last: ended sessions and learnings.",
+    ),
 ];
 
 /// What the table says about a method and a path.

@@ -260,6 +260,12 @@ impl From<MemoryError> for Refused {
                 .detail(detail)
                 .fix("list them with GET /api/registry/learnings or loki memory list")
                 .into(),
+            MemoryError::NoEpisode(_) => {
+                Problem::new("not-found", "There is no such ended session", 404)
+                    .detail(detail)
+                    .fix("list them with GET /api/memory/episodes")
+                    .into()
+            }
             MemoryError::NoWords(_) => invalid(400, detail, "send ?query= with some words"),
             MemoryError::Text(_) | MemoryError::Expiry(_) => invalid(
                 422,

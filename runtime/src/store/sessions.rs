@@ -207,7 +207,8 @@ impl Store {
     }
 }
 
-fn view(row: &SqliteRow) -> Result<SessionView, StoreError> {
+/// Reads a session as callers see it.
+pub(super) fn view(row: &SqliteRow) -> Result<SessionView, StoreError> {
     let id: String = column(row, "id")?;
     let hand_off: Option<String> = column(row, "hand_off")?;
     Ok(SessionView {

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::api::listen::{Door, Lock};
+use crate::api::listen::{Door, Gateway, Lock};
 use crate::api::serve::Server;
 use crate::api::{Api, router};
 use crate::clock;
@@ -107,7 +107,9 @@ impl Called {
         let sessions = Sessions::new(settings, providers, store.clone(), Arc::new(UntilStopped));
         let verifier = Verifier::new(vec![key(KEY)], clock::now().timestamp_millis() - 60_000);
         let api = Api::new(sessions.clone(), store.clone(), registry, verifier);
-        let door = Door::open(&socket, &lock).await.expect("door");
+        let door = Door::open(&socket, Gateway::Ours, &lock)
+            .await
+            .expect("door");
         let server = Server::start(door, router(api).expect("router"));
         Self {
             _directory: directory,
