@@ -407,7 +407,11 @@ fn toolchains_work_in_the_sandbox() {
 fn every_known_way_out_is_refused_inside_and_works_beside_the_sandbox() {
     let installation = tests::installation::Installation::new();
     // Over two hundred programs are run one after the other, so no bound of a single command fits.
-    let output = installation.command("loki").args(["sandbox", "test", "--json"]).output().unwrap();
+    let output = installation
+        .command("loki")
+        .args(["sandbox", "test", "--json"])
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let finished = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{finished}");
