@@ -4,7 +4,9 @@ pub mod audit;
 pub mod oidc;
 pub mod rates;
 pub mod reload;
+pub mod side;
 pub mod streams;
+pub mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -29,8 +31,9 @@ pub struct GatewaySettings {
     /// Who can reach the gateway.
     pub listen: Listen,
     /// The certificate and its key; without them, plain HTTP.
-    pub tls: Option<Tls>,
-    /// Whether a credential is demanded: opaque tokens are switched on, or an issuer is set.
+    pub tls: Option<tls::Tls>,
+    /// Whether a credential is demanded: opaque tokens are switched on, an issuer is set, or
+    /// clients' certificates stand for principals.
     pub tokens_required: bool,
     /// Whether opaque tokens are accepted.
     pub opaque_tokens: bool,
@@ -38,6 +41,8 @@ pub struct GatewaySettings {
     pub issuers: Vec<oidc::Issuer>,
     /// The audit trail.
     pub audit: audit::AuditSettings,
+    /// Listeners beside the main one.
+    pub side: side::Side,
     /// The way to the runtime.
     pub runtime: Upstream,
     /// Bounds on everything that a peer can make grow.
@@ -73,15 +78,6 @@ impl Listen {
             .iter()
             .any(|range| range.contains(&address.to_canonical()))
     }
-}
-
-/// Files for TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// The certificate chain (PEM), leaf first.
-    pub certificate: PathBuf,
-    /// The private key (PEM).
-    pub key: PathBuf,
 }
 
 /// The way to the runtime.
@@ -132,11 +128,14 @@ impl GatewaySettings {
             false,
         );
         let issuers = oidc::read(&mut reader);
-        let tokens_required = opaque_tokens || !issuers.is_empty();
-        let tls = tls(&mut reader);
+        let tls = tls::read(&mut reader);
+        let by_certificate = tls.as_ref().is_some_and(tls::Tls::names_principals);
+        let tokens_required = opaque_tokens || !issuers.is_empty() || by_certificate;
         let listen = listen(&mut reader, tokens_required, tls.is_some());
+        let side = side::Side::read(&mut reader, tls.is_some());
         let settings = Self {
             listen,
+            side,
             tls,
             tokens_required,
             opaque_tokens,
@@ -195,37 +194,6 @@ pub(crate) fn log(reader: &mut Reader) -> Log {
             &Key::new("log.format").variables(&["LOKI_LOG_FORMAT"]),
             LogFormat::default(),
         ),
-    }
-}
-
-fn tls(reader: &mut Reader) -> Option<Tls> {
-    let certificate = reader.optional::<PathBuf>(
-        &Key::new("tls.certificate")
-            .variables(&["LOKI_TLS_CERT"])
-            .flag("--tls-cert"),
-    );
-    let key = reader.optional::<PathBuf>(
-        &Key::new("tls.key")
-            .variables(&["LOKI_TLS_KEY"])
-            .flag("--tls-key"),
-    );
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(Tls { certificate, key }),
-        (None, None) => None,
-        (Some(_), None) => {
-            reader.mistake(
-                "tls.certificate",
-                "the private key is missing: set tls.key, LOKI_TLS_KEY or --tls-key",
-            );
-            None
-        }
-        (None, Some(_)) => {
-            reader.mistake(
-                "tls.key",
-                "the certificate is missing: set tls.certificate, LOKI_TLS_CERT or --tls-cert",
-            );
-            None
-        }
     }
 }
 

@@ -88,6 +88,17 @@ async fn of_tokens(name: &str, request: &mut Request<'_>) -> Option<Result<Answe
     })
 }
 
+/// Returns the answer of the operations listener: health and metrics; none for anything else.
+pub(crate) async fn for_operators(path: &str, state: &State) -> Option<Result<Answer, Refusal>> {
+    match path {
+        "/health" => Some(health::both(state).await),
+        "/health/live" => Some(health::live()),
+        "/health/ready" => Some(health::ready(state).await),
+        "/metrics" => Some(Ok(metrics_text(state, &state.current(), None).await)),
+        _ => None,
+    }
+}
+
 /// Names of the operations that [`answer`] knows; a test compares them with the table.
 #[cfg(test)]
 const ANSWERED: [&str; 23] = [

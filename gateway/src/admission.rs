@@ -15,6 +15,7 @@ use http::header::CONTENT_LENGTH;
 use pingora::http::RequestHeader;
 
 use crate::authn;
+use crate::authn::client_certificate::PeerCertificate;
 use crate::authz::{self, Judgement};
 use crate::credential::Credential;
 use crate::limits;
@@ -61,6 +62,15 @@ impl Admitted {
     }
 }
 
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer<'a> {
+    /// The client's address.
+    pub(crate) address: IpAddr,
+    /// The certificate of its connection.
+    pub(crate) certificate: Option<&'a PeerCertificate>,
+}
+
 /// A refusal, and what was known by then.
 #[derive(Debug)]
 pub(crate) struct Turned {
@@ -79,7 +89,7 @@ pub(crate) struct Turned {
 /// The refusal, with what was known by then.
 pub(crate) async fn admit(
     header: &RequestHeader,
-    client: IpAddr,
+    peer: &Peer<'_>,
     state: &State,
     snapshot: &Snapshot,
     now: DateTime<Utc>,
@@ -109,7 +119,7 @@ pub(crate) async fn admit(
     let credential = match known {
         Some(operation) if operation.access == Access::Public => nobody(),
         Some(_) | None if !settings.tokens_required => local(),
-        Some(_) | None => authenticate(header, client, state, snapshot, now)
+        Some(_) | None => authenticate(header, peer, state, snapshot, now)
             .await
             .map_err(|refusal| turned(refusal, known, None))?,
     };
@@ -141,6 +151,7 @@ pub(crate) async fn admit(
 /// for this operation and these projects. Counts nothing, and waits for nothing.
 pub(crate) async fn still_admits(
     header: &RequestHeader,
+    certificate: Option<&PeerCertificate>,
     admitted: &Admitted,
     snapshot: &Snapshot,
     now: DateTime<Utc>,
@@ -149,7 +160,7 @@ pub(crate) async fn still_admits(
         return true;
     }
     let credential = if snapshot.settings.tokens_required {
-        let schemes = snapshot.schemes();
+        let schemes = snapshot.schemes(certificate);
         let found = authn::authenticate(header, &schemes, admitted.client, now, false).await;
         let Ok(credential) = found else {
             return false;
@@ -169,15 +180,17 @@ pub(crate) async fn still_admits(
 /// the caller's network, which gets no more than "too many" once it is blocked.
 async fn authenticate(
     header: &RequestHeader,
-    client: IpAddr,
+    peer: &Peer<'_>,
     state: &State,
     snapshot: &Snapshot,
     now: DateTime<Utc>,
 ) -> Result<Arc<Credential>, Refusal> {
+    let client = peer.address;
     let blocked = state.throttle.blocked_seconds(client, now);
     let patient = blocked.is_none();
     let begun = Instant::now();
-    let found = authn::authenticate(header, &snapshot.schemes(), client, now, patient).await;
+    let schemes = snapshot.schemes(peer.certificate);
+    let found = authn::authenticate(header, &schemes, client, now, patient).await;
     let method = found
         .as_ref()
         .map_or(AuthMethod::None, |credential| credential.caller.auth_method);

@@ -4,6 +4,7 @@
 //! weaker scheme. "Nobody tried" is different from "tried and failed".
 
 pub(crate) mod bearer;
+pub(crate) mod client_certificate;
 pub(crate) mod oidc;
 
 use std::net::IpAddr;
@@ -11,6 +12,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
+use client_certificate::PeerCertificate;
+use config::gateway::tls::Principal;
 use pingora::http::RequestHeader;
 
 use crate::credential::Credential;
@@ -40,6 +43,10 @@ pub(crate) struct Schemes<'state> {
     pub(crate) withdrawn: &'state ArcSwap<Index>,
     /// The issuers of JSON Web Tokens.
     pub(crate) issuers: &'state Issuers,
+    /// The certificate of the connection.
+    pub(crate) certificate: Option<&'state PeerCertificate>,
+    /// Whom certificates stand for.
+    pub(crate) principals: &'state [Principal],
 }
 
 /// Returns who is calling from `client`. `patient` callers may wait a second for new keys of the issuer.
@@ -56,6 +63,14 @@ pub(crate) async fn authenticate(
     if header.headers.get_all("authorization").iter().count() > 1 {
         return Err(Refusal::TwoCredentials);
     }
+    let by_certificate =
+        client_certificate::authenticate(schemes.certificate, schemes.principals, now);
+    if !matches!(by_certificate, Answer::NotRequested) {
+        if header.headers.contains_key("authorization") {
+            return Err(Refusal::TwoCredentials);
+        }
+        return judge(by_certificate);
+    }
     let by_issuer = oidc::authenticate(header, schemes.issuers, now, patient).await;
     let answer = match by_issuer {
         Answer::NotRequested => match schemes.tokens {
@@ -70,6 +85,10 @@ pub(crate) async fn authenticate(
         }
         Answer::Authenticated(_) | Answer::Failed(_) | Answer::Unavailable => by_issuer,
     };
+    judge(answer)
+}
+
+fn judge(answer: Answer) -> Result<Arc<Credential>, Refusal> {
     match answer {
         Answer::NotRequested => Err(Refusal::NoCredential),
         Answer::Authenticated(credential) => Ok(credential),

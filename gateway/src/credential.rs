@@ -32,6 +32,8 @@ pub struct Credential {
 /// The kinds of credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// A client's certificate of the connection.
+    Certificate,
     /// None: a public operation, or the operating system's own word.
     Nothing,
     /// An opaque token of our own.
@@ -76,7 +78,7 @@ impl Credential {
     pub const fn token_id(&self) -> Option<&TokenId> {
         match &self.kind {
             Kind::Token(id) => Some(id),
-            Kind::Nothing | Kind::Jwt(_) => None,
+            Kind::Certificate | Kind::Nothing | Kind::Jwt(_) => None,
         }
     }
 
@@ -87,7 +89,7 @@ impl Credential {
             return false;
         }
         match &self.kind {
-            Kind::Nothing => true,
+            Kind::Certificate | Kind::Nothing => true,
             Kind::Token(id) => index.accepts(id, now),
             Kind::Jwt(issued) => !index.withdraws(&self.traits(issued)),
         }

@@ -15,7 +15,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::admin::{self, Reply};
-use crate::admission::{self, Admitted};
+use crate::admission::{self, Admitted, Peer};
 use crate::answer::{Answer, internal};
 use crate::audit::Kept;
 use crate::clock;
@@ -150,9 +150,13 @@ impl ProxyHttp for Proxy {
             // Whatever the answer is, no further request may follow on this connection.
             session.set_keepalive(None);
         }
+        let peer = Peer {
+            address: record.client,
+            certificate: record.certificate.as_deref(),
+        };
         let admission = admission::admit(
             session.req_header(),
-            record.client,
+            &peer,
             &self.state,
             &snapshot,
             clock::now(),

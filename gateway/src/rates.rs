@@ -220,20 +220,26 @@ fn seconds(nanoseconds: i64) -> u32 {
     u32::try_from((nanoseconds + 999_999_999) / 1_000_000_000).unwrap_or(u32::MAX)
 }
 
-/// A caller whose buckets are full is forgotten without a difference; if there is none, the one
-/// whose are the fullest.
+/// A caller whose buckets are full is forgotten without a difference; if there is none, a sixteenth
+/// of those whose are the fullest go.
 fn make_room(shard: &mut HashMap<String, Buckets>, now: i64) {
     if shard.len() < CALLERS_MAX {
         return;
     }
     shard.retain(|_, buckets| buckets.iter().any(|full_at| *full_at > now));
-    if shard.len() >= CALLERS_MAX {
-        let fullest = shard
-            .iter()
-            .min_by_key(|(_, buckets)| buckets.iter().max().copied());
-        let fullest = fullest.map(|(principal, _)| principal.clone());
-        fullest.and_then(|principal| shard.remove(&principal));
+    if shard.len() < CALLERS_MAX {
+        return;
     }
+    let full_at = |buckets: &Buckets| buckets.iter().max().copied().unwrap_or_default();
+    let mut times: Vec<i64> = shard.values().map(full_at).collect();
+    let (_, bound, _) = times.select_nth_unstable(CALLERS_MAX / 16);
+    let bound = *bound;
+    let mut surplus = CALLERS_MAX / 16;
+    shard.retain(|_, buckets| {
+        let goes = surplus > 0 && full_at(buckets) <= bound;
+        surplus -= usize::from(goes);
+        !goes
+    });
 }
 
 #[cfg(test)]

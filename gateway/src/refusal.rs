@@ -17,6 +17,8 @@ use facts::{FACTS, Facts};
 /// Why a credential was not accepted. For the audit record alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialFault {
+    /// A client's certificate that failed this check.
+    Certificate(&'static str),
     /// Used from a network that it is not bound to.
     Elsewhere {
         /// Id of the token.
@@ -47,7 +49,7 @@ impl CredentialFault {
         match self {
             Self::Elsewhere { .. } => "elsewhere",
             Self::Expired { .. } => "expired",
-            Self::Jwt(check) => check,
+            Self::Certificate(check) | Self::Jwt(check) => check,
             Self::Malformed => "malformed",
             Self::Revoked { .. } => "revoked",
             Self::Unknown => "unknown",
@@ -61,7 +63,7 @@ impl CredentialFault {
             Self::Elsewhere { token_id }
             | Self::Expired { token_id }
             | Self::Revoked { token_id } => Some(token_id),
-            Self::Jwt(_) | Self::Malformed | Self::Unknown => None,
+            Self::Certificate(_) | Self::Jwt(_) | Self::Malformed | Self::Unknown => None,
         }
     }
 }

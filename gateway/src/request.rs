@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 use crate::admission::Admitted;
 use crate::audit::record::{ANONYMOUS, Draft, Outcome, Phase};
 use crate::audit::{Kept, Unavailable};
+use crate::authn::client_certificate::PeerCertificate;
 use crate::credential::Credential;
 use crate::random::{self, NoRandomness};
 use crate::refusal::Refusal;
@@ -47,6 +48,8 @@ pub(crate) struct RequestRecord {
     pub(crate) body_bytes: u64,
     /// Body bytes that left.
     pub(crate) answer_bytes: u64,
+    /// The certificate of its connection.
+    pub(crate) certificate: Option<Arc<PeerCertificate>>,
     /// What the request is judged by.
     pub(crate) snapshot: Arc<Snapshot>,
     user_agent: Option<String>,
@@ -83,6 +86,7 @@ impl RequestRecord {
             status: 0,
             body_bytes: 0,
             answer_bytes: 0,
+            certificate: certificate(session, &state),
             snapshot,
             user_agent,
             refusal: None,
@@ -329,6 +333,12 @@ impl RequestRecord {
             (None, None) => "",
         }
     }
+}
+
+/// The certificate that the connection's handshake verified.
+fn certificate(session: &Session, state: &State) -> Option<Arc<PeerCertificate>> {
+    let tls = session.digest()?.ssl_digest.as_ref()?;
+    state.peer_certificates.find(&tls.cert_digest)
 }
 
 #[derive(Debug)]

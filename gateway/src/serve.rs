@@ -13,6 +13,7 @@ use config::gateway::{GatewaySettings, Loaded};
 use config::private;
 use config::secret::{self, KeyFileError};
 use pingora::apps::HttpServerOptions;
+use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -21,6 +22,7 @@ use tokio::task::JoinError;
 
 use crate::audit::syslog::Forwarder;
 use crate::audit::{Audit, AuditError};
+use crate::authn::client_certificate::PeerCertificates;
 use crate::certificate::{self, CertificateError};
 use crate::clock;
 use crate::edge_record;
@@ -31,11 +33,13 @@ use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::random::{self, NoRandomness};
 use crate::rates::Rates;
-use crate::reload::{Reload, Reloads, Signals};
+use crate::reload::{Looks, Reload, Reloads, Signals};
 use crate::runtime_client::RuntimeClient;
+use crate::service_manager::ServiceManager;
 use crate::settings_change;
 use crate::settings_source::SettingsSource;
-use crate::snapshot::{Materials, Snapshot, SnapshotError};
+use crate::side::Side;
+use crate::snapshot::{Snapshot, SnapshotError};
 use crate::state::State;
 use crate::statement::Statements;
 use crate::stream::Streams;
@@ -125,7 +129,7 @@ pub fn run(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Result<()
         tracing::debug!("the crypto library was installed before");
     }
     if let Some(tls) = &loaded.settings.tls {
-        certificate::load(tls, clock::now())?;
+        certificate::load(&tls.pair, clock::now())?;
     }
     prepare_home(&loaded.settings)?;
     raise_open_files();
@@ -169,8 +173,10 @@ fn prepare_home(settings: &GatewaySettings) -> Result<(), Failure> {
 async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Result<(), Failure> {
     let settings = loaded.settings.clone();
     let statements = statements(&settings)?;
-    let listener = Listener::bind(settings.listen.address)?;
+    let manager = ServiceManager::from_process();
+    let listener = Listener::begin(settings.listen.address, &manager)?;
     let address = listener.address().map_err(Failure::System)?;
+    let side = Side::bind(settings.side, address.port())?;
     let audit = Audit::start(
         &settings.home,
         &settings.audit,
@@ -184,8 +190,8 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
         })?;
     let forwarder = forwarder(&settings, &audit)?;
     let watch = TokenWatch::start(&settings.home, report_tokens)?;
-    let materials = Materials::new(watch.index())?;
-    let snapshot = Snapshot::build(loaded, &materials, None, clock::now())?;
+    let tokens = watch.index();
+    let snapshot = Snapshot::build(loaded, &tokens, None, clock::now())?;
     let (reloads, asks) = Reloads::new(source.file().to_owned());
     let state = Arc::new(State {
         current: ArcSwap::from_pointee(snapshot),
@@ -197,6 +203,7 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
         runtime: RuntimeClient::new(settings.runtime.socket),
         suppression: Suppression::default(),
         streams: Streams::default(),
+        peer_certificates: PeerCertificates::default(),
         throttle: Throttle::new(settings.limits.failed_credentials_max),
         idempotency: Answers::default(),
         rates: Rates::default(),
@@ -209,23 +216,28 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
     let endpoint = EndpointFile::write(&state.snapshot(), address).map_err(Failure::System)?;
     tracing::info!(url = endpoint.url(), "listening");
     let stopping = state.stopping.subscribe();
+    side.serve(&state, &stopping);
     let serving = tokio::spawn(listener.serve(proxy, Arc::clone(&state), stopping));
+    manager.tell(&format!("READY=1\nSTATUS=listening on {}", endpoint.url()));
 
     let summarising = tokio::spawn(edge_record::summarise(Arc::clone(&state)));
-    let mut reload = Reload::new(
-        Arc::clone(&state),
+    let mut reload = Reload {
+        state: Arc::clone(&state),
+        looks: Looks::default(),
         source,
-        materials,
+        tokens,
         endpoint,
         signals,
         asks,
-    );
+        manager,
+    };
 
     let cause = reload.until_told_to_stop().await;
     tracing::info!(cause, "stopping");
+    reload.manager.tell("STOPPING=1");
     state.stopping.send_replace(true);
     report_drain(serving.await);
-    reload.endpoint().remove();
+    reload.endpoint.remove();
     summarising.abort();
     edge_record::summary(&state, &state.suppression.turn());
     drop(watch);
@@ -294,10 +306,15 @@ fn http_proxy(state: Arc<State>) -> Arc<HttpProxy<Proxy>> {
         max_retries: 2,
         ..ServerConf::default()
     };
+    let limits = state.snapshot().settings.limits.clone();
     let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(state.snapshot().settings.limits.idle_timeout);
+    options.h2_idle_timeout = Some(limits.idle_timeout);
+    let mut http2 = default_h2_options();
+    http2.max_concurrent_streams(limits.http2_streams_max);
+    http2.max_header_list_size(limits.header_bytes_max);
     let mut proxy = HttpProxy::new(Proxy::new(state), Arc::new(conf));
     proxy.server_options = Some(options);
+    proxy.h2_options = Some(http2);
     proxy.handle_init_modules();
     Arc::new(proxy)
 }

@@ -13,6 +13,7 @@ use config::load::Effective;
 use rustls::server::{ProducesTickets, ServerConfig};
 
 use crate::authn::Schemes;
+use crate::authn::client_certificate::PeerCertificate;
 use crate::authn::oidc::fetch::FetchError;
 use crate::authn::oidc::issuers::Issuers;
 use crate::certificate::{self, CertificateError};
@@ -43,8 +44,11 @@ pub(crate) struct Snapshot {
 pub(crate) struct Tls {
     /// The configuration of the TLS library.
     pub(crate) config: Arc<ServerConfig>,
-    /// SHA-256 of the leaf (DER), as hex.
+    /// SHA-256 of the main pair's leaf (DER), as hex.
     pub(crate) leaf_sha256: String,
+    /// SHA-256 of the authorities of clients, as hex.
+    authorities_sha256: Option<String>,
+    tickets: Arc<dyn ProducesTickets>,
 }
 
 /// Why a state cannot be built.
@@ -61,40 +65,21 @@ pub(crate) enum SnapshotError {
     Tls(#[from] rustls::Error),
 }
 
-/// What every state of a run is built from besides its settings.
-#[derive(Debug)]
-pub(crate) struct Materials {
-    tokens: Arc<ArcSwap<Index>>,
-    tickets: Arc<dyn ProducesTickets>,
-}
-
-impl Materials {
-    /// Takes the tokens, which are followed by themselves, and makes the keys of session tickets.
-    ///
-    /// # Errors
-    /// When the crypto library refuses.
-    pub(crate) fn new(tokens: Arc<ArcSwap<Index>>) -> Result<Self, SnapshotError> {
-        Ok(Self {
-            tokens,
-            tickets: certificate::tickets()?,
-        })
-    }
-}
-
 impl Snapshot {
-    /// Builds a state. Issuers whose settings are as `before` stay in use with their keys.
+    /// Builds a state; the tokens are followed by themselves. Issuers whose settings are as `before` stay in
+    /// use with their keys.
     ///
     /// # Errors
     /// When the certificate or the issuer cannot be used.
     pub(crate) fn build(
         loaded: Loaded<GatewaySettings>,
-        materials: &Materials,
+        tokens: &Arc<ArcSwap<Index>>,
         before: Option<&Self>,
         now: DateTime<Utc>,
     ) -> Result<Self, SnapshotError> {
         let settings = loaded.settings;
         let tls = match &settings.tls {
-            Some(files) => Some(Tls::load(files, materials, now)?),
+            Some(files) => Some(Tls::load(files, before, now)?),
             None => None,
         };
         let kept = before.map(|before| &before.issuers);
@@ -102,7 +87,7 @@ impl Snapshot {
         Ok(Self {
             generation: before.map_or(1, |before| before.generation + 1),
             loaded_at: now,
-            tokens: Arc::clone(&materials.tokens),
+            tokens: Arc::clone(tokens),
             tls,
             issuers,
             settings,
@@ -110,12 +95,18 @@ impl Snapshot {
         })
     }
 
-    /// Returns what credentials are checked against.
-    pub(crate) fn schemes(&self) -> Schemes<'_> {
+    /// Returns what credentials are checked against, on a connection with this certificate.
+    pub(crate) fn schemes<'a>(&'a self, certificate: Option<&'a PeerCertificate>) -> Schemes<'a> {
         Schemes {
             tokens: self.settings.opaque_tokens.then_some(&*self.tokens),
             withdrawn: &self.tokens,
             issuers: &self.issuers,
+            certificate,
+            principals: self
+                .settings
+                .tls
+                .as_ref()
+                .map_or(&[], |tls| tls.principals()),
         }
     }
 
@@ -140,14 +131,42 @@ impl Snapshot {
 
 impl Tls {
     fn load(
-        files: &config::gateway::Tls,
-        materials: &Materials,
+        settings: &config::gateway::tls::Tls,
+        before: Option<&Snapshot>,
         now: DateTime<Utc>,
     ) -> Result<Self, SnapshotError> {
-        let certificate = certificate::load(files, now)?;
+        let pairs = settings
+            .pairs()
+            .map(|pair| certificate::load(pair, now))
+            .collect::<Result<Vec<_>, _>>()?;
+        let authorities = settings
+            .client
+            .as_ref()
+            .map(|client| certificate::load_authorities(&client.ca))
+            .transpose()?;
+        let authorities_sha256 = authorities.as_ref().map(|found| found.sha256.clone());
+        // A resumed session is believed what its first handshake proved, so the keys of tickets
+        // change with whom clients are believed.
+        let kept = before
+            .and_then(|before| before.tls.as_ref())
+            .filter(|tls| tls.authorities_sha256 == authorities_sha256);
+        let tickets = match kept {
+            Some(tls) => Arc::clone(&tls.tickets),
+            None => certificate::tickets()?,
+        };
         Ok(Self {
-            config: certificate::server_config(&certificate, Arc::clone(&materials.tickets))?,
-            leaf_sha256: certificate.leaf_sha256,
+            config: certificate::server_config(
+                settings,
+                &pairs,
+                authorities.as_ref(),
+                Arc::clone(&tickets),
+            )?,
+            leaf_sha256: pairs
+                .first()
+                .map(|pair| pair.leaf_sha256.clone())
+                .unwrap_or_default(),
+            authorities_sha256,
+            tickets,
         })
     }
 }

@@ -7,6 +7,7 @@ use config::home::Home;
 use tokio::sync::watch;
 
 use crate::audit::Audit;
+use crate::authn::client_certificate::PeerCertificates;
 use crate::idempotency::Answers;
 use crate::metrics::Metrics;
 use crate::rates::Rates;
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub(crate) runtime: RuntimeClient,
     /// Bounds the records of refused callers.
     pub(crate) suppression: Suppression,
+    /// The clients' certificates of live connections.
+    pub(crate) peer_certificates: PeerCertificates,
     /// The open streams, by principal.
     pub(crate) streams: Streams,
     /// Bounds how often one caller may ask.

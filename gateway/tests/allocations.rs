@@ -3,6 +3,12 @@
 //! Caller and origin use buffers of their own, so that everything counted is the gateway's: the
 //! proxy's, the admission's, the audit's.
 
+#![allow(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed, and it reads clocks"
+)]
+
 use std::alloc::System;
 use std::fs;
 use std::io::{Read, Write};

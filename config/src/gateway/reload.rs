@@ -16,6 +16,8 @@ const AT_RUN_TIME: &[&str] = &[
     "limits.header_bytes_max",
     "limits.header_count_max",
     "limits.header_timeout",
+    "limits.http2_control_frames_per_second_max",
+    "limits.http2_resets_per_second_max",
     "limits.target_bytes_max",
     "limits.write_timeout",
     "listen.host_names",

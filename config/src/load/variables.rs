@@ -45,6 +45,7 @@ pub const KNOWN: &[(&str, Standing)] = &[
     ("LOKI_OIDC_ISSUER", Standing::Daemon),
     ("LOKI_OIDC_ROLES_CLAIM", Standing::Daemon),
     ("LOKI_OIDC_SKIP_SIGNATURE_VERIFY", Standing::Dangerous),
+    ("LOKI_OPERATIONS_LISTEN", Standing::Daemon),
     ("LOKI_PROVIDER", Standing::Session),
     ("LOKI_RUNTIME_CONFIG", Standing::Daemon),
     ("LOKI_RUNTIME_SOCKET", Standing::Daemon),

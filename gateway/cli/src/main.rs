@@ -30,6 +30,7 @@ mod private_file;
 mod process;
 mod projects;
 mod resume;
+mod sandbox;
 mod start;
 mod status;
 mod stop;
@@ -84,6 +85,8 @@ enum Command {
     Memory(memory::Command),
     #[command(subcommand)]
     Projects(projects::Command),
+    #[command(subcommand)]
+    Sandbox(sandbox::Command),
     Metrics(metrics::Arguments),
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -124,6 +127,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Memory(command) => memory::run(&context, command),
         Command::Projects(command) => projects::run(&context, command),
         Command::Migrate(command) => migrate::run(&context, &command),
+        Command::Sandbox(command) => sandbox::run(&context, &command),
         Command::Metrics(arguments) => metrics::run(&context, &arguments),
         Command::Health(arguments) => health::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),

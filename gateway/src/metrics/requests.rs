@@ -17,7 +17,8 @@ const UNKNOWN: &str = "unknown";
 
 const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
-const AUTH_METHODS: [AuthMethod; 4] = [
+const AUTH_METHODS: [AuthMethod; 5] = [
+    AuthMethod::Certificate,
     AuthMethod::Local,
     AuthMethod::None,
     AuthMethod::Oidc,
@@ -167,9 +168,10 @@ fn status_class(status: u16) -> usize {
 /// Returns the position of a method in [`AUTH_METHODS`].
 const fn auth_position(method: AuthMethod) -> usize {
     match method {
-        AuthMethod::Local => 0,
-        AuthMethod::None => 1,
-        AuthMethod::Oidc => 2,
-        AuthMethod::Token => 3,
+        AuthMethod::Certificate => 0,
+        AuthMethod::Local => 1,
+        AuthMethod::None => 2,
+        AuthMethod::Oidc => 3,
+        AuthMethod::Token => 4,
     }
 }
