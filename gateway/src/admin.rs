@@ -94,7 +94,7 @@ pub(crate) async fn for_operators(path: &str, state: &State) -> Option<Result<An
         "/health" => Some(health::both(state).await),
         "/health/live" => Some(health::live()),
         "/health/ready" => Some(health::ready(state).await),
-        "/metrics" => Some(Ok(metrics_text(state, &state.current(), None).await)),
+        "/metrics" => Some(Ok(metrics_text(state, &state.snapshot(), None).await)),
         _ => None,
     }
 }

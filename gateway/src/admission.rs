@@ -143,7 +143,7 @@ pub(crate) async fn admit(
         credential,
         scope,
         standing,
-        client,
+        client: peer.address,
     })
 }
 

@@ -10,6 +10,8 @@ use arc_swap::ArcSwap;
 use config::contract::caller::StatementKey;
 use config::contract::id::InstanceId;
 use config::gateway::{GatewaySettings, Loaded};
+use config::home::Home;
+use config::load::Effective;
 use config::private;
 use config::secret::{self, KeyFileError};
 use pingora::apps::HttpServerOptions;
@@ -182,12 +184,7 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
         &settings.audit,
         settings.limits.audit_queue_max,
     )?;
-    settings_change::record(&settings.home, &loaded.effective, &audit)
-        .await
-        .map_err(|source| Failure::Home {
-            path: settings.home.dashboard().display().to_string(),
-            source,
-        })?;
+    note_settings(&settings.home, &loaded.effective, &audit).await?;
     let forwarder = forwarder(&settings, &audit)?;
     let watch = TokenWatch::start(&settings.home, report_tokens)?;
     let tokens = watch.index();
@@ -243,6 +240,16 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
     drop(watch);
     close(audit, forwarder).await;
     Ok(())
+}
+
+/// Records whether the settings are other ones than the last time.
+async fn note_settings(home: &Home, effective: &[Effective], audit: &Audit) -> Result<(), Failure> {
+    settings_change::record(home, effective, audit)
+        .await
+        .map_err(|source| Failure::Home {
+            path: home.dashboard().display().to_string(),
+            source,
+        })
 }
 
 /// Brings the last audit records to the disk, and then to the syslog receiver.

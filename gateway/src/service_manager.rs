@@ -21,6 +21,10 @@ pub(crate) struct ServiceManager {
 
 impl ServiceManager {
     /// Reads the variables of this process; sockets that were meant for another are left alone.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "these are the manager's words to this process, no settings"
+    )]
     pub(crate) fn from_process() -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let ours = variable("LISTEN_PID")

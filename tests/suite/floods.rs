@@ -42,13 +42,16 @@ fn assert_cut(client: &Client, what: &str, mut piece: impl FnMut(u32) -> Vec<u8>
     }
 }
 
+/// What a flood sends, by the number of the piece.
+type Piece = fn(u32) -> Vec<u8>;
+
 #[test]
 fn floods_are_cut_and_others_are_served() {
     let deployment = Deployment::builder().with_tls().with_tokens().start();
     let client = deployment.client();
     let mut other = client.connect();
     let health = client.request("GET", "/health/live");
-    let floods: [(&str, fn(u32) -> Vec<u8>); 5] = [
+    let floods: [(&str, Piece); 5] = [
         ("PING", |_| frame(6, 0, 0, &[0; 8])),
         ("SETTINGS", |_| frame(4, 0, 0, &[0, 4, 0, 0, 255, 255])),
         ("PRIORITY", |number| {

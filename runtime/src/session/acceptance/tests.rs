@@ -154,6 +154,9 @@ fn blocked_commands_can_be_added_but_not_taken_away() {
             "wget"
         ]
     );
+}
+
+#[test]
 fn the_sandbox_can_be_asked_for_but_not_declined() {
     let enabled = "[sandbox]\nenabled = true";
     let check = |more: &str, asked: Option<bool>, expected: Result<bool, Unacceptable>| {
