@@ -295,3 +295,32 @@ fn proof_of_admission_is_made_in_one_file() {
         assert!(!text.contains("Admitted {"), "{place} makes an Admitted");
     }
 }
+
+#[test]
+fn token_digests_are_compared_in_constant_time() {
+    let text =
+        fs::read_to_string(programs::project().join("gateway/src/tokens/format.rs")).unwrap();
+    let own = text.split("#[cfg(test)]").next().unwrap();
+    let digest = own.split("pub struct TokenDigest").next().unwrap();
+    let derives = digest.rsplit("#[derive(").next().unwrap();
+    assert!(
+        !derives.contains("Eq") && !derives.contains("Ord") && !derives.contains("Hash"),
+        "TokenDigest derives a comparison: {derives}"
+    );
+    assert!(
+        own.contains("impl PartialEq for TokenDigest") && own.contains(".ct_eq(&other.0)"),
+        "TokenDigest is compared by subtle"
+    );
+    // The bytes leave the type for the map's key alone, which is half of them.
+    for path in sources() {
+        let place = shown(&path);
+        if place == "gateway/src/tokens/format.rs" || place.starts_with("tests/") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let compared = text
+            .lines()
+            .any(|line| line.contains("sha256") && line.contains("as_bytes()"));
+        assert!(!compared, "{place} looks into a digest");
+    }
+}

@@ -143,6 +143,30 @@ fn a_token_cannot_make_a_wider_one() {
 }
 
 #[test]
+fn a_token_cannot_get_hold_of_a_wider_one_by_rotating_it() {
+    let deployment = deployment();
+    let wide = deployment.token("wide", &["--scopes", "*"]);
+    let longer = deployment.token("longer", &["--scopes", "*", "--expires", "90"]);
+    let equal = deployment.token("equal", &["--role", "viewer", "--expires", "5"]);
+    let here = ["--allow-from", "127.0.0.0/8", "--expires", "9"];
+    let narrow = admin(&deployment, &here);
+    let rotate = |id: &str| narrow.post(&format!("{TOKENS}/{id}/rotate"), &json!({}));
+    for token in [&wide, &longer, &equal] {
+        let refused = rotate(&token.id).with_status(403);
+        assert!(!refused.text().contains("loki_"), "{}", refused.text());
+        let client = deployment.client().with_token(&token.raw);
+        let _served = client.get("/metrics").with_status(200);
+    }
+    let body = json!({"name": "own", "scopes": ["read"], "expires_days": 5});
+    let own = narrow.post(TOKENS, &body).with_status(201);
+    let _made = rotate(&text(&own, "id")).with_status(201);
+    // Nothing of what was refused is left behind.
+    let wide = deployment.client().with_token(&wide.raw);
+    let listed = wide.get(TOKENS).with_status(200).json();
+    assert_eq!(listed["total"], 6, "{listed}");
+}
+
+#[test]
 fn a_token_lives_from_making_to_deletion() {
     let deployment = deployment();
     let admin = admin(&deployment, &[]);

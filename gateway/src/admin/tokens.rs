@@ -24,7 +24,7 @@ use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::tokens::acknowledge::{self, Awaited};
-use crate::tokens::bounds::Bounds;
+use crate::tokens::bounds::{Bounds, Wider};
 use crate::tokens::change::{Change, ChangeError, Rotation};
 use crate::tokens::format::FreshToken;
 use crate::tokens::record::{Standing, TokenRecord};
@@ -128,6 +128,7 @@ pub(super) async fn rotate(request: &mut Request<'_>) -> Result<Answer, Refusal>
     let asked = body::json::<Rotate>(&body)?;
     let rotation: Rotation = asked.rotation()?;
     let caller = request.credential().clone();
+    let own = own_bounds(&request.record.snapshot, &caller);
     let selector = request.selector();
     let text = request.captured().to_owned();
     let _turn = turn().await?;
@@ -135,6 +136,8 @@ pub(super) async fn rotate(request: &mut Request<'_>) -> Result<Answer, Refusal>
         let mut change = Change::begin(home).map_err(ChangeError::from)?;
         touchable(&change, &caller, &selector, &text, now)?;
         let made = change.rotate(&selector, rotation, &caller.caller.user, now)?;
+        // Whoever rotates gets to see the new token. Nothing is written yet.
+        not_wider(&made.1, &caller, &own)?;
         let generation = change.commit().map_err(ChangeError::from)?;
         let mut awaited = vec![Awaited::Addition(generation)];
         if made.2.revoked_at.is_some() {
@@ -213,6 +216,13 @@ pub(super) async fn withdraw_many(request: &mut Request<'_>) -> Result<Answer, R
 pub(super) enum Undone {
     Change(ChangeError),
     NotFound(String),
+    Wider(Wider),
+}
+
+impl From<Wider> for Undone {
+    fn from(wider: Wider) -> Self {
+        Self::Wider(wider)
+    }
 }
 
 impl From<ChangeError> for Undone {
@@ -249,6 +259,7 @@ pub(super) async fn change<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(made)) => Ok(made),
         Ok(Err(Undone::NotFound(text))) => Err(not_found(&text)),
+        Ok(Err(Undone::Wider(wider))) => Err(Refusal::Wider(wider)),
         Ok(Err(Undone::Change(error))) => Err(refusal(error)),
         Err(error) => {
             tracing::error!(%error, "changing tokens failed");
@@ -340,6 +351,20 @@ fn own_bounds(snapshot: &Snapshot, maker: &Credential) -> Bounds {
         },
         |record| record.bounds.clone(),
     )
+}
+
+/// Checks that a token which a caller gets to see is no wider than the caller's own.
+fn not_wider(made: &TokenRecord, maker: &Credential, own: &Bounds) -> Result<(), Wider> {
+    if !made.scopes.within(maker.caller.scopes) {
+        return Err(Wider::Scopes);
+    }
+    let end = maker.expires_at.filter(|_| maker.token_id().is_some());
+    if let Some(end) = end
+        && made.expires_at.is_none_or(|later| later > end)
+    {
+        return Err(Wider::Life);
+    }
+    made.bounds.within(own)
 }
 
 /// What the audit trail says of a token.
