@@ -287,13 +287,23 @@ struct Fault {
 impl Fault {
     /// Begins, if this machine lets one process look into another.
     fn begin(id: u32, inject: &str) -> Option<Self> {
-        let child = Command::new(tests::counterpart::system("strace"))
-            .args(["-f", "-o", "/dev/null", "-e", "trace=fdatasync,fsync"])
+        Self::begin_on(id, inject, &[])
+    }
+
+    /// The same for calls on these files alone.
+    fn begin_on(id: u32, inject: &str, files: &[&Path]) -> Option<Self> {
+        let (calls, _) = inject.split_once(':').unwrap();
+        let mut command = Command::new(tests::counterpart::system("strace"));
+        command
+            .args(["-f", "-o", "/dev/null"])
+            .args(["-e", &format!("trace={calls}")])
             .args(["-e", &format!("inject={inject}")])
             .args(["-p", &id.to_string()])
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut child = child.unwrap();
+            .stderr(Stdio::piped());
+        for file in files {
+            command.arg("-P").arg(file);
+        }
+        let mut child = command.spawn().unwrap();
         let mut told = String::new();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         while stderr.read_line(&mut told).unwrap() > 0 {
@@ -361,4 +371,33 @@ fn a_synchronisation_that_fails_is_never_believed() {
         (client.get("/health/ready").status == 200).then_some(())
     });
     assert_valid(&deployment, "many failed synchronisations");
+}
+
+#[test]
+fn a_file_whose_writes_fail_is_left_for_the_next_one() {
+    let deployment = Deployment::builder().without_runtime().start();
+    let runtime = Capture::listen(&deployment.home().runtime_socket(), ANSWER);
+    let client = deployment.client();
+    let change = || client.request("POST", "/api/control/stop").send();
+    let _done = change().with_status(200);
+    let file = deployment.audit().files().pop().unwrap();
+    let Some(fault) = Fault::begin_on(deployment.gateway_id(), "write:error=EIO:when=1+", &[&file])
+    else {
+        return;
+    };
+    for _ in 0..5 {
+        let _done = change().with_status(200);
+    }
+    drop(fault);
+    let failed = deployment
+        .audit()
+        .until("the failure", |record| record["action"] == "audit.failed");
+    assert_eq!(
+        failed["details"]["file"],
+        file.file_name().unwrap().to_str().unwrap()
+    );
+    let ended = requests_with(&records(&deployment.home().audit()), "outcome");
+    assert_eq!(ended.len(), 6);
+    assert_eq!(runtime.requests_for("POST").len(), 6);
+    assert_valid(&deployment, "a file that takes nothing");
 }

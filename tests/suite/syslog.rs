@@ -208,6 +208,9 @@ fn signed_checkpoints_leave_the_host_with_the_stream() {
     let _code = deployment.stop_gateway();
     let found = deployment.loki(&check).ended_with(1);
     assert!(found.text().contains("kept elsewhere"), "{found}");
+    let beginnings = receiver.messages();
+    let beginnings = beginnings.iter().filter(|message| seq_of(message) == 1);
+    assert_eq!(beginnings.count(), 2, "the new trail has left too");
 }
 
 #[test]

@@ -132,6 +132,14 @@ impl Forward {
 
     /// Sends what there is and what comes; ends without an error when it is told to stop.
     fn serve(&mut self, mut link: Link, stopped: &Receiver<()>) -> io::Result<()> {
+        let last = reader::last_seq(&self.directory)?;
+        if last.is_some_and(|last| last < self.cursor.sent()) {
+            tracing::error!(
+                sent = self.cursor.sent(),
+                "the audit trail is shorter than what the syslog receiver has: it is sent anew"
+            );
+            self.cursor.restart();
+        }
         let behind = if self.resends {
             self.cursor.again_from()
         } else {

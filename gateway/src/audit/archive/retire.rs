@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use chrono::{NaiveDate, TimeDelta};
 use serde_json::{Map, Value};
@@ -20,15 +21,10 @@ use crate::audit::verify::{Scan, Trust};
 /// Removes what is to go of the closed files, oldest first.
 pub(super) fn retire(keeper: &Keeper, directory: &File, closed: &[FileName]) -> io::Result<()> {
     let now = keeper.clock.now();
-    let by_age = keeper.retention.age.map_or(0, |age| {
-        let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
-        let kept_from = (now.date_naive()).checked_sub_signed(age);
-        let kept_from = kept_from.unwrap_or(NaiveDate::MIN);
-        closed
-            .iter()
-            .take_while(|name| name.day < kept_from)
-            .count()
-    });
+    let by_age = keeper
+        .retention
+        .age
+        .map_or(0, |age| too_old(closed, now.date_naive(), age));
     let by_size = match keeper.retention.bytes_max {
         Some(bytes_max) => too_many(directory, closed, bytes_max)?,
         None => 0,
@@ -51,6 +47,20 @@ pub(super) fn retire(keeper: &Keeper, directory: &File, closed: &[FileName]) -> 
     }
     rustix::fs::fsync(directory)?;
     Ok(())
+}
+
+/// Returns how many of the oldest files are older than `age`. Where all are at once, the clock may
+/// have jumped ahead: then nothing goes before there is a closed file of its new time.
+fn too_old(closed: &[FileName], today: NaiveDate, age: Duration) -> usize {
+    let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
+    let kept_from = today.checked_sub_signed(age).unwrap_or(NaiveDate::MIN);
+    match closed.last() {
+        Some(newest) if newest.day >= kept_from => closed
+            .iter()
+            .take_while(|name| name.day < kept_from)
+            .count(),
+        Some(_) | None => 0,
+    }
 }
 
 /// Returns how many of the oldest files have to go for the others to fit.

@@ -322,6 +322,22 @@ fn an_interrupted_removal_is_finished_later_and_verifies_meanwhile() {
 }
 
 #[test]
+fn a_clock_that_jumps_ahead_removes_nothing_at_once() {
+    let place = Place::new();
+    place.look_on(by_age(30), 400);
+    assert_eq!(place.names().len(), 4);
+    let seals = Seals::open(&place.home).expect("keys");
+    let mut trail = Trail::open(&place.home.audit(), seals, noon(400)).expect("opened");
+    write(&mut trail, "e", noon(400));
+    place.look_on(by_age(30), 400);
+    assert_eq!(place.names().len(), 5);
+    write(&mut trail, "f", noon(401));
+    place.look_on(by_age(30), 401);
+    assert_eq!(place.names().len(), 2, "a day later the clock is believed");
+    assert_eq!(place.findings(), []);
+}
+
+#[test]
 fn the_oldest_files_go_when_all_are_too_large() {
     let place = Place::new();
     let bytes = |name: &str| fs::metadata(place.path(name)).expect("there").len();

@@ -72,6 +72,13 @@ impl Cursor {
         self.kept.again_from
     }
 
+    /// Begins anew, for a trail that does.
+    pub(super) fn restart(&mut self) {
+        self.kept.sent = 0;
+        self.kept.again_from = 0;
+        self.marks.clear();
+    }
+
     /// Takes note of a record that was sent; one that is sent again moves nothing back.
     pub(super) fn advance(&mut self, seq: u64, bytes: u64) {
         self.bytes += bytes;

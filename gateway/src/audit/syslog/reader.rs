@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::audit::files::{self, FileName, Form, Identity, Stored};
 use crate::audit::line::LINE_BYTES_MAX;
+use crate::audit::tail::Tail;
 
 /// A place in the trail.
 pub(super) struct Reader {
@@ -32,6 +33,30 @@ struct Open {
     bytes: u64,
     /// There was a newer file before the end was last reached: nothing more comes in this one.
     closed: bool,
+}
+
+/// Returns the number of the last record of the trail; none if there is no record.
+pub(super) fn last_seq(path: &Path) -> io::Result<Option<u64>> {
+    for name in files::list(path)?.into_iter().rev() {
+        let directory = File::open(path)?;
+        let stored = match files::open_to_read(&directory, name) {
+            Err(error) if is_gone(&error) => continue,
+            other => other?,
+        };
+        let tail = Tail::of(stored)?;
+        if tail.last_seq.is_some() {
+            return Ok(tail.last_seq);
+        }
+    }
+    Ok(None)
+}
+
+/// Returns whether an error says that there is no such file, or that it is none.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
+    )
 }
 
 #[derive(Deserialize)]
@@ -124,14 +149,7 @@ impl Open {
     fn new(path: &Path, name: FileName) -> io::Result<Option<Self>> {
         let directory = File::open(path)?;
         let Stored { file, form } = match files::open_to_read(&directory, name) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
-                ) =>
-            {
-                return Ok(None);
-            }
+            Err(error) if is_gone(&error) => return Ok(None),
             other => other?,
         };
         let (identity, _) = Identity::of(&file)?;
