@@ -107,11 +107,18 @@ fn the_machine_cannot_be_reached_from_the_sandbox() {
     ];
     let view = check(&deployment, &project, &lines, "refused");
     assert!(!fs::exists("/usr/bin/planted").unwrap());
-    for control in view["effective_enforcement"].as_array().unwrap() {
-        assert!(
-            control["layer"] == "kernel" || control["control"] == "resource limits",
-            "{control}"
-        );
+    let controls = view["effective_enforcement"].as_array().unwrap();
+    for name in [
+        "reads outside the workspace",
+        "writes outside the workspace",
+        "network isolation",
+        "seccomp",
+        "resource limits",
+        "protected git metadata",
+        "credentials stay outside",
+    ] {
+        let control = controls.iter().find(|control| control["control"] == name);
+        assert_eq!(control.unwrap()["layer"], "kernel", "{controls:#?}");
     }
 }
 
