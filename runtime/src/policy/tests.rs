@@ -305,6 +305,6 @@ fn size_and_nesting_are_bounded() {
         "f(){ f; f; }; f;".repeat(500),
         "sudo ".repeat(5_000),
     ] {
-        assert_ne!(verdict(&policy, &text), Verdict::Allow, "{:.40}", text);
+        assert_ne!(verdict(&policy, &text), Verdict::Allow, "{text:.40}");
     }
 }
