@@ -232,29 +232,29 @@ fn an_agent_cannot_approve_itself() {
     // Every way that is open to a program in the workspace: files that once were signals, files of
     // its home, the programs, the gateway, the runtime's socket.
     let agent = Agent::doing(
-        "mkdir -p .loki/signals \"$HOME/.loki\"\n\
-         for name in PLAN_APPROVED POLICY_APPROVED RESUME; do echo yes >.loki/signals/$name; done\n\
-         echo yes >.loki/RESUME; echo yes >PLAN_APPROVED\n\
-         { loki resume; loki approvals list; } >>tries.txt 2>&1\n\
-         python3 - >>tries.txt 2>&1 <<'PY'\n\
-         import glob, os, re, socket\n\
-         for line in open('/proc/net/tcp').readlines()[1:]:\n\
-             port = int(line.split()[1].split(':')[1], 16)\n\
-             try:\n\
-                 s = socket.create_connection(('127.0.0.1', port), 1)\n\
-                 s.sendall(b'POST /api/control/resume HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: 0\\r\\n\\r\\n')\n\
-                 print(port, s.recv(100))\n\
-             except OSError as error:\n\
-                 print(port, error)\n\
-         for place in re.findall(r'(/[^ ]*loki[^ ]*\\.sock)', open('/proc/net/unix').read()):\n\
-             try:\n\
-                 s = socket.socket(socket.AF_UNIX); s.connect(place)\n\
-                 s.sendall(b'POST /api/control/resume HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 0\\r\\n\\r\\n')\n\
-                 print(place, s.recv(100))\n\
-             except OSError as error:\n\
-                 print(place, error)\n\
-         PY\n\
-         echo tried >tried.txt",
+        r#"mkdir -p .loki/signals "$HOME/.loki"
+for name in PLAN_APPROVED POLICY_APPROVED RESUME; do echo yes >.loki/signals/$name; done
+echo yes >.loki/RESUME; echo yes >PLAN_APPROVED
+{ loki resume; loki approvals list; } >>tries.txt 2>&1
+python3 - >>tries.txt 2>&1 <<'PY'
+import re, socket
+ASK = b'POST /api/control/resume HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n'
+def attempt(family, place):
+    try:
+        s = socket.socket(family)
+        s.settimeout(1)
+        s.connect(place)
+        s.sendall(ASK)
+        print(place, s.recv(100))
+    except OSError as error:
+        print(place, error)
+for line in open('/proc/net/tcp').readlines()[1:]:
+    attempt(socket.AF_INET, ('127.0.0.1', int(line.split()[1].split(':')[1], 16)))
+for place in re.findall(r'(/\S*loki\S*\.sock)', open('/proc/net/unix').read()):
+    attempt(socket.AF_UNIX, place)
+print('all tried')
+PY
+echo tried >tried.txt"#,
     );
     let deployment = deployment(agent, STAGED).start();
     let client = deployment.client();
@@ -268,6 +268,7 @@ fn an_agent_cannot_approve_itself() {
         log_of(&deployment, &id, "workspace/tried.txt").is_some(),
         "{tries}"
     );
+    assert!(tries.contains("all tried"), "{tries}");
     assert!(!tries.contains("HTTP/1.1 200"), "{tries}");
     assert_eq!(state_of(&client, &second), "requested");
     assert_eq!(project.branches(), ["main"]);
