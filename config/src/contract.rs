@@ -9,6 +9,7 @@ pub mod figures;
 pub mod id;
 pub mod learning;
 pub mod memory;
+pub mod openapi;
 pub mod operation;
 pub mod policy;
 pub mod problem;

@@ -3,6 +3,9 @@
 pub mod autonomy;
 pub mod commands;
 
+mod egress;
+mod sandbox;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +15,8 @@ use crate::load::{Key, Mistakes, Reader, Sources};
 
 use autonomy::{Approvals, Autonomy};
 use commands::Commands;
+pub use egress::{Egress, EgressRoute, KeySource};
+pub use sandbox::Sandbox;
 
 /// Everything that the runtime is told.
 #[derive(Clone, Debug)]
@@ -44,6 +49,12 @@ pub struct RuntimeSettings {
     pub commands: Commands,
     /// What the kernel is asked to enforce.
     pub jail: Jail,
+    /// The sandbox of agents.
+    pub sandbox: Sandbox,
+    /// What agents in the sandbox may reach.
+    pub egress: Egress,
+    /// The only places that agents may write; none is the whole project.
+    pub allowed_paths: Option<Vec<String>>,
     /// What is logged.
     pub log: Log,
 }
@@ -127,10 +138,12 @@ impl RuntimeSettings {
             approvals: Approvals::read(&mut reader),
             commands: Commands::read(&mut reader),
             jail: jail(&mut reader),
+            sandbox: sandbox::read(&mut reader),
+            egress: egress::read(&mut reader),
+            allowed_paths: sandbox::allowed_paths(&mut reader),
             log: gateway::log(&mut reader),
             home,
         };
-        refuse_unbuilt(&mut reader);
         let (effective, warnings) = reader.finish()?;
         Ok(Loaded {
             settings,
@@ -234,20 +247,6 @@ fn jail(reader: &mut Reader) -> Jail {
         connect_ports,
         allow_advisory: reader.value(&Key::new("jail.allow_advisory"), false),
         require_enforcement: reader.value(&Key::new("jail.require_enforcement"), false),
-    }
-}
-
-/// Refuses protections that this version does not enforce, instead of pretending.
-fn refuse_unbuilt(reader: &mut Reader) {
-    const WHY: &str =
-        "this version does not enforce it, so it does not start with it: leave it unset";
-    let sandbox = Key::new("sandbox.enabled").variables(&["LOKI_SANDBOX_MODE"]);
-    if reader.value(&sandbox, false) {
-        reader.mistake("sandbox.enabled", WHY);
-    }
-    let paths = Key::new("paths.allowed").variables(&["LOKI_ALLOWED_PATHS"]);
-    if !reader.value(&paths, Vec::<String>::new()).is_empty() {
-        reader.mistake("paths.allowed", WHY);
     }
 }
 

@@ -9,6 +9,7 @@ pub mod approval;
 pub mod arguments;
 pub mod branch;
 pub mod clock;
+pub mod egress;
 pub mod folder;
 pub mod identity;
 pub mod logging;

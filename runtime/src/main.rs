@@ -14,6 +14,7 @@ use config::secret;
 use runtime::api::{self, Api, listen::Door, listen::Gateway, listen::Lock, serve::Server};
 use runtime::approval::Desk;
 use runtime::arguments::Arguments;
+use runtime::egress::Outlet;
 use runtime::policy::Policy;
 use runtime::provider::Providers;
 use runtime::registry::Registry;
@@ -69,11 +70,12 @@ async fn run(
         Gateway::OfUser(_) => secret::load_or_create_group_keys(&settings.statement_key)?,
     };
     let store = Store::open(&settings.home.runtime().join("runtime.db")).await?;
-    let sandbox = Sandbox::probe(&settings.home, &settings.jail)?;
+    let sandbox = Sandbox::probe(&settings.home, &settings.jail, &settings.sandbox)?;
+    let outlet = Outlet::from_settings(&settings.egress, environment)?;
     let desk = Desk::new(store.clone(), settings.approvals.clone());
     desk.find_interrupted().await?;
     let gatekeeper = Arc::new(desk.clone());
-    let agency = Agency::new(Arc::clone(&settings), sandbox, gatekeeper.clone());
+    let agency = Agency::new(Arc::clone(&settings), sandbox, outlet, gatekeeper.clone());
     let agency = Arc::new(agency);
     recovery::sweep(&store, &agency).await?;
     desk.end_orphans().await?;

@@ -19,6 +19,7 @@ pub mod verdict;
 
 mod attended;
 mod orphans;
+mod outgoing;
 mod questions;
 mod trail;
 mod workshop;
@@ -44,6 +45,7 @@ use crate::identity::{self, NoRandomness};
 use crate::project::{Project, ProjectError};
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError};
+use crate::sandbox::Profile;
 use crate::store::{NewEvent, NewSession, Store, StoreError};
 use acceptance::{Accepted, Unacceptable};
 use gate::Gatekeeper;
@@ -53,11 +55,12 @@ use queue::{Full, Place, Queue};
 /// Does the work of a session, from its start to its end. The seam between the life of a session
 /// and what an agent needs.
 pub trait Worker: fmt::Debug + Send + Sync + 'static {
-    /// Returns what this host enforces, or why nothing may start on it, with the fix.
+    /// Returns what this host enforces on a session held like this, or why it may not start, with the
+    /// fix.
     ///
     /// # Errors
-    /// When the host cannot enforce what the settings demand.
-    fn admit(&self) -> Result<Vec<Enforcement>, String>;
+    /// When the host cannot enforce what the settings or the profile demand.
+    fn admit(&self, profile: &Profile) -> Result<Vec<Enforcement>, String>;
 
     /// Works until the session is done, given up, or asked to stop, and tells how it ended. Whatever
     /// ran for the session is gone when this returns.
@@ -212,7 +215,9 @@ impl Inner {
         statement: Statement,
     ) -> Result<SessionView, StartError> {
         let project = self.project(&accepted.project, &statement.caller).await?;
-        let enforcement = self.worker.admit().map_err(StartError::NotAdmitted)?;
+        let profile = self.profile(&accepted, &project)?;
+        let admitted = self.worker.admit(&profile);
+        let enforcement = admitted.map_err(StartError::NotAdmitted)?;
         let enforcement = self.with_gates(enforcement, &accepted)?;
         let place = self.queue.enter()?;
         let now = clock::now();
@@ -255,6 +260,7 @@ impl Inner {
             prd_text: session.prd_text,
             provider: accepted.provider,
             project,
+            profile,
             branch_protection: session.branch_protection,
             policy: accepted.policy,
             readable: statement.caller.projects.clone(),
@@ -285,6 +291,19 @@ impl Inner {
                 Ok(())
             }
         }
+    }
+
+    /// Settles how tightly the session's programs are held.
+    fn profile(&self, accepted: &Accepted, project: &Project) -> Result<Profile, Unacceptable> {
+        let mut profile = Profile::new(
+            project.directory(),
+            accepted.sandbox,
+            self.settings.allowed_paths.as_deref(),
+            accepted.allowed_paths.as_deref(),
+        )?;
+        profile.check_present()?;
+        profile.variables = !accepted.provider.variables().is_empty();
+        Ok(profile)
     }
 
     /// Checks the project that was asked for, and whether the caller may work on it.

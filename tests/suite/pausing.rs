@@ -37,7 +37,7 @@ fn states(deployment: &Deployment) -> Vec<String> {
     let script = deployment.agents().display().to_string();
     process::around(deployment.root())
         .into_iter()
-        .filter(|(_, line)| !line.contains("loki-"))
+        .filter(|(_, line)| !line.contains("loki-jail"))
         .filter(|(_, line)| line.contains(&script) || line.contains("ticks"))
         .filter_map(|(id, _)| fs::read_to_string(format!("/proc/{id}/stat")).ok())
         .filter_map(|stat| Some(stat.rsplit_once(") ")?.1.chars().next()?.to_string()))

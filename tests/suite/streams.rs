@@ -366,7 +366,7 @@ fn a_runtime_that_breaks_off_or_talks_nonsense_harms_no_caller() {
 
 #[test]
 fn what_crosses_is_ours() {
-    let relay = Relay::new(Deployment::builder().with_tokens(), |_, peer| {
+    let relay = Relay::new(Deployment::builder().with_tokens().with_tls(), |_, peer| {
         peer.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               X-Loki-Audit: e30\r\nSec-WebSocket-Protocol: loki\r\nServer: runtime\r\n\r\n",

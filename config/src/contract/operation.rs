@@ -150,6 +150,16 @@ impl Operation {
         }
     }
 
+    /// A public operation with a body; what it changes, its handler records itself.
+    const fn submission(name: &'static str, path: &'static str) -> Self {
+        Self {
+            method: Method::Post,
+            recorded: Recorded::Read,
+            body_bytes_max: 64 * 1024,
+            ..Self::probe(name, path)
+        }
+    }
+
     const fn by_gateway(self) -> Self {
         Self {
             owner: Owner::Gateway,
@@ -250,8 +260,62 @@ pub static OPERATIONS: &[Operation] = &[
     ),
     Operation::probe("auth.info", "/api/auth/info")
         .on("authentication", "Tells how to authenticate."),
+    Operation::read("auth.whoami", "/api/auth/whoami", Scope::Read)
+        .by_gateway()
+        .on(
+            "authentication",
+            "Tells a caller who it is and what it may do.",
+        ),
+    Operation::submission("auth.exchange", "/api/auth/exchange").on(
+        "token",
+        "Exchanges another issuer's token for a short-lived one (RFC 8693).",
+    ),
+    Operation::submission("auth.report_leak", "/api/auth/report-leak").on(
+        "token",
+        "Revokes the token in the body, whoever found it; tells nothing.",
+    ),
     Operation::probe("enterprise.status", "/api/enterprise/status")
         .on("enterprise", "Tells which enterprise features are on."),
+    Operation::change("token.generate", "/api/enterprise/tokens", Scope::All)
+        .by_gateway()
+        .on(
+            "token",
+            "Makes a token no wider than the caller's own; shown once.",
+        ),
+    Operation::read("token.list", "/api/enterprise/tokens", Scope::All)
+        .by_gateway()
+        .on("token", "Lists tokens, oldest first."),
+    Operation::change(
+        "token.revoke_many",
+        "/api/enterprise/tokens/revoke",
+        Scope::All,
+    )
+    .by_gateway()
+    .idempotent()
+    .recorded_as("token.revoke")
+    .on(
+        "token",
+        "Withdraws all credentials of an issuer, subject, role or time.",
+    ),
+    Operation::read("token.show", "/api/enterprise/tokens/{id}", Scope::All)
+        .by_gateway()
+        .on("token", "Tells everything that is kept of one token."),
+    Operation::removal("token.revoke", "/api/enterprise/tokens/{id}", Scope::All)
+        .by_gateway()
+        .on(
+            "token",
+            "Revokes a token; with permanent=true deletes its record.",
+        ),
+    Operation::change(
+        "token.rotate",
+        "/api/enterprise/tokens/{id}/rotate",
+        Scope::All,
+    )
+    .by_gateway()
+    .on(
+        "token",
+        "Makes a token in another's place, which goes on for a grace.",
+    ),
     Operation::read("config.status", "/api/config/status", Scope::Control)
         .by_gateway()
         .on(
@@ -266,7 +330,13 @@ pub static OPERATIONS: &[Operation] = &[
     Operation::read("metrics.show", "/metrics", Scope::Read)
         .by_gateway()
         .counted()
-        .on("metrics", "Exports metrics in the Prometheus text format."),
+        .on(
+            "metrics",
+            "Exports metrics in the OpenMetrics or the Prometheus text format.",
+        ),
+    Operation::read("openapi.show", "/api/openapi.json", Scope::Read)
+        .by_gateway()
+        .on("document", "Describes every operation as OpenAPI 3.1."),
     Operation::read("status.show", "/api/status", Scope::Read).on("runtime", "Tells what runs."),
     Operation::read("audit.query", "/api/enterprise/audit", Scope::Audit)
         .by_gateway()
@@ -278,6 +348,12 @@ pub static OPERATIONS: &[Operation] = &[
     )
     .by_gateway()
     .on("audit", "Counts audit records by action, user and outcome."),
+    Operation::read("audit.export", "/api/enterprise/audit/export", Scope::Audit)
+        .by_gateway()
+        .on(
+            "audit",
+            "Writes all audit records that fit, oldest first, as JSON lines or CSV.",
+        ),
     Operation::read("audit.verify", "/api/enterprise/audit/verify", Scope::Audit)
         .by_gateway()
         .on(

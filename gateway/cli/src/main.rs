@@ -6,6 +6,7 @@
 mod agent_audit;
 mod approvals;
 mod audit;
+mod auth;
 mod client;
 mod clock;
 mod completions;
@@ -15,9 +16,13 @@ mod dashboard;
 mod doctor;
 mod enterprise;
 mod failure;
+mod federate;
 mod health;
+mod init;
+mod manual;
 mod memory;
 mod metrics;
+mod migrate;
 mod output;
 mod pause;
 mod policy;
@@ -25,6 +30,7 @@ mod private_file;
 mod process;
 mod projects;
 mod resume;
+mod sandbox;
 mod start;
 mod status;
 mod stop;
@@ -72,15 +78,25 @@ enum Command {
     #[command(subcommand)]
     Audit(agent_audit::Command),
     #[command(subcommand)]
+    Auth(auth::Command),
+    #[command(subcommand)]
+    Federate(federate::Command),
+    #[command(subcommand)]
     Memory(memory::Command),
     #[command(subcommand)]
     Projects(projects::Command),
+    #[command(subcommand)]
+    Sandbox(sandbox::Command),
     Metrics(metrics::Arguments),
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     Health(health::Arguments),
     Doctor(doctor::Arguments),
+    Init(init::Arguments),
     #[command(subcommand)]
     Config(config::Command),
     Completions(completions::Arguments),
+    Manual(manual::Arguments),
     #[command(hide = true)]
     RunDetached(dashboard::detach::Arguments),
 }
@@ -106,12 +122,18 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Dashboard(command) => dashboard::run(&context, &command),
         Command::Enterprise(arguments) => enterprise::run(&context, arguments),
         Command::Audit(command) => agent_audit::run(&context, &command),
+        Command::Auth(command) => auth::run(&context, &command),
+        Command::Federate(command) => federate::run(&context, &command),
         Command::Memory(command) => memory::run(&context, command),
         Command::Projects(command) => projects::run(&context, command),
+        Command::Migrate(command) => migrate::run(&context, &command),
+        Command::Sandbox(command) => sandbox::run(&context, &command),
         Command::Metrics(arguments) => metrics::run(&context, &arguments),
         Command::Health(arguments) => health::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),
         Command::Config(command) => config::run(&context, &command),
+        Command::Init(init::Arguments {}) => init::run(&context),
+        Command::Manual(arguments) => manual::run(&context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::RunDetached(arguments) => dashboard::detach::run(&arguments),
     }

@@ -171,6 +171,11 @@ fn unacceptable(why: &Unacceptable) -> Refused {
                 .detail(detail)
                 .fix(format!("leave {field} out: unset {variable}"))
         }
+        Unacceptable::Paths(_) => {
+            Problem::new("invalid-request", "The request cannot be carried out", 422)
+                .detail(detail)
+                .fix("name files or folders that exist in the project, within the operator's list")
+        }
         Unacceptable::UnknownProvider(unknown) => {
             Problem::new("unknown-provider", "The provider is not configured", 422)
                 .detail(detail)

@@ -246,6 +246,7 @@ impl Git {
             input: None,
             connect_ports: Vec::new(),
             umask: self.umask,
+            room: None,
         };
         let finished = self
             .sandbox
@@ -273,6 +274,7 @@ impl Git {
             input: call.input,
             connect_ports: Vec::new(),
             umask: self.umask,
+            room: None,
         };
         let finished = self
             .sandbox

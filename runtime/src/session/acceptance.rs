@@ -32,6 +32,10 @@ pub struct Accepted {
     pub policy: Policy,
     /// What the caller blocks besides the runtime's.
     pub blocked_commands: Vec<String>,
+    /// Whether its programs run in the sandbox.
+    pub sandbox: bool,
+    /// The only paths that it may write, as the caller has them.
+    pub allowed_paths: Option<Vec<String>>,
 }
 
 /// Why a request was not accepted.
@@ -63,6 +67,9 @@ pub enum Unacceptable {
         /// The variable that sets it.
         variable: &'static str,
     },
+    /// The paths that may be written cannot be what they are.
+    #[error("tighten.allowed_paths (LOKI_ALLOWED_PATHS): {0}")]
+    Paths(#[from] crate::sandbox::PathError),
     /// The provider is not configured.
     #[error(transparent)]
     UnknownProvider(#[from] crate::provider::UnknownProvider),
@@ -79,13 +86,13 @@ pub fn judge(
 ) -> Result<Accepted, Unacceptable> {
     check_prd(&request)?;
     check_project(&request.project)?;
-    refuse_unbuilt(&request.tighten)?;
     let branch_protection = branch_protection(&request.tighten, settings.branch_protection)?;
     let freedom = freedom(&request.tighten, &settings.autonomy)?;
     let blocked_commands = request.tighten.blocked_commands.clone().unwrap_or_default();
     let policy = policy(&blocked_commands, settings)?;
     let iterations_max = iterations_max(&request, settings.sessions.iterations_max)?;
     let provider = providers.find(request.provider.as_deref())?.clone();
+    let sandbox = sandboxed(&request.tighten, settings, &provider)?;
     Ok(Accepted {
         prd_name: request.prd.name,
         prd_text: request.prd.text,
@@ -96,7 +103,38 @@ pub fn judge(
         freedom,
         policy,
         blocked_commands,
+        sandbox,
+        allowed_paths: request.tighten.allowed_paths,
     })
+}
+
+/// Returns whether the session runs in the sandbox. What is given to a program inside is the agent's,
+/// so a provider's variables are not, unless the operator says so.
+fn sandboxed(
+    asked: &Tightening,
+    settings: &RuntimeSettings,
+    provider: &Command,
+) -> Result<bool, Unacceptable> {
+    let enabled = settings.sandbox.enabled;
+    if asked.sandbox == Some(false) && enabled {
+        return Err(Unacceptable::Loosens {
+            field: "tighten.sandbox",
+            variable: "LOKI_SANDBOX_MODE",
+        });
+    }
+    let sandbox = enabled || asked.sandbox == Some(true);
+    if sandbox && !settings.sandbox.credentials && !provider.variables().is_empty() {
+        let names: Vec<_> = provider.variables().keys().map(String::as_str).collect();
+        let why = format!(
+            "{} gets variables of the runtime, which its agent could read in the sandbox: {}",
+            provider.name(),
+            names.join(", ")
+        );
+        let fix = "take them out of the provider's `environment`, or let the operator set \
+                   sandbox.credentials_in_sandbox";
+        return invalid("provider", why, fix);
+    }
+    Ok(sandbox)
 }
 
 fn check_prd(request: &StartSession) -> Result<(), Unacceptable> {
@@ -152,27 +190,6 @@ fn iterations_max(request: &StartSession, most: u32) -> Result<u32, Unacceptable
         }
         Some(asked) => Ok(asked),
     }
-}
-
-fn refuse_unbuilt(asked: &Tightening) -> Result<(), Unacceptable> {
-    let unbuilt = [
-        (
-            asked.sandbox == Some(true),
-            "tighten.sandbox",
-            "LOKI_SANDBOX_MODE",
-        ),
-        (
-            asked.allowed_paths.is_some(),
-            "tighten.allowed_paths",
-            "LOKI_ALLOWED_PATHS",
-        ),
-    ];
-    for (is_asked, field, variable) in unbuilt {
-        if is_asked {
-            return Err(Unacceptable::NotEnforced { field, variable });
-        }
-    }
-    Ok(())
 }
 
 /// Returns how much the session may do after the caller's tightening.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::private;
+use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
@@ -17,7 +18,7 @@ use super::output::Output;
 use super::trail::Trail;
 use super::workshop::{WorkError, Workshop};
 use crate::sandbox::{Chunk, Confined, Cut, Tree};
-use crate::store::Process;
+use crate::store::{NewEvent, Process};
 
 /// Bounds on one process tree.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +107,7 @@ pub(super) async fn attend(
     if held == Held::Stopped || live.stop_request().is_some() {
         return Ok(Attended::Stopped);
     }
+    let in_sandbox = confined.room.is_some();
     let mut tree = workshop.sandbox.start(confined, bounds.output_bytes_max)?;
     remember(live, &tree).await?;
     let followed = follow(live, trail, &mut tree, bounds, recorder).await;
@@ -115,6 +117,16 @@ pub(super) async fn attend(
     let ended = tree.wait().await;
     live.store().forget_processes(live.id()).await?;
     let (followed, ended) = (followed?, ended?);
+    if in_sandbox {
+        let report = &ended.report;
+        let usage = json!({
+            "user_cpu_ms": report.user_cpu_ms,
+            "system_cpu_ms": report.system_cpu_ms,
+            "memory_peak_bytes": report.memory_peak_bytes,
+            "out_of_memory_kills": report.out_of_memory_kills,
+        });
+        live.happened(vec![NewEvent::new("usage", usage)]).await?;
+    }
     Ok(match (followed, ended.cut) {
         (Followed::Stopped, _) => Attended::Stopped,
         (Followed::TooLong, _) => Attended::Cut(too_long(bounds.timeout)),
@@ -157,9 +169,13 @@ async fn follow(
             () = live.pause_asked(), if followed == Followed::ToTheEnd => {
                 let since = Instant::now();
                 tree.freeze().await?;
-                // A stop thaws the tree by itself.
-                if halt::hold(live, trail).await? == Held::Resumed {
-                    tree.thaw().await?;
+                match halt::hold(live, trail).await? {
+                    Held::Resumed => tree.thaw().await?,
+                    Held::Stopped => {
+                        // This thaws the tree, too.
+                        followed = Followed::Stopped;
+                        tree.stop(bounds.grace).await?;
+                    }
                 }
                 let later = deadline.deadline() + since.elapsed();
                 deadline.as_mut().reset(later);

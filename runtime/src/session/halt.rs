@@ -223,6 +223,9 @@ impl Sessions {
 /// Stays paused, if that is wanted, until the session is to go on or to stop; then it is back in the
 /// state in which it was, or still paused if that was [`SessionState::WaitingApproval`].
 pub(super) async fn hold(live: &Live, trail: &Trail) -> Result<Held, WorkError> {
+    if live.stop_request().is_some() {
+        return Ok(Held::Stopped);
+    }
     let Some(order) = live.pause_order() else {
         return Ok(Held::Resumed);
     };

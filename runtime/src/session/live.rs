@@ -19,6 +19,7 @@ use crate::clock;
 use crate::policy::Policy;
 use crate::project::Project;
 use crate::provider::Command;
+use crate::sandbox::Profile;
 use crate::store::{NewEvent, Store, StoreError};
 
 /// What a session was asked to do.
@@ -30,6 +31,8 @@ pub struct Assignment {
     pub provider: Command,
     /// Where it works.
     pub project: Project,
+    /// How tightly its programs are held.
+    pub profile: Profile,
     /// Whether the work stays on the session's branch.
     pub branch_protection: bool,
     /// Which commands it may run.

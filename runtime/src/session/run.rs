@@ -10,10 +10,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use config::contract::learning::LearningView;
-use config::contract::session::{Enforcement, SessionState, Verification};
+use config::contract::session::{Enforcement, Layer, SessionState, Verification};
 use config::private;
 use config::runtime::RuntimeSettings;
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::attended::{Attended, Bounds, Recorder, attend};
 use super::gate::{self, Gatekeeper, Passage, Question};
@@ -24,9 +25,10 @@ use super::questions;
 use super::trail::{RUNTIME, Trail};
 use super::verdict::{self, AgentEnd, Iteration, Verdict};
 use super::workshop::{WorkError, Workshop};
-use super::{Ending, Worker};
+use super::{Ending, Worker, outgoing};
+use crate::egress::{Outlet, Pending};
 use crate::folder::SessionFolder;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Profile, Sandbox, WayOut};
 use crate::store::NewEvent;
 
 /// Carries sessions out with real programs in the sandbox.
@@ -34,20 +36,23 @@ use crate::store::NewEvent;
 pub struct Agency {
     settings: Arc<RuntimeSettings>,
     sandbox: Sandbox,
+    outlet: Outlet,
     gatekeeper: Arc<dyn Gatekeeper>,
 }
 
 impl Agency {
     /// Builds the worker of a runtime.
     #[must_use]
-    pub fn new(
+    pub const fn new(
         settings: Arc<RuntimeSettings>,
         sandbox: Sandbox,
+        outlet: Outlet,
         gatekeeper: Arc<dyn Gatekeeper>,
     ) -> Self {
         Self {
             settings,
             sandbox,
+            outlet,
             gatekeeper,
         }
     }
@@ -239,16 +244,22 @@ impl Agency {
             .await?;
         let log = place.join(format!("output-{iteration}.log"));
         let mut recorder = Recorder::new(&log, iteration, true)?;
-        let confined = self.sandbox.agent(
+        let (way_out, decisions) = self.way_out();
+        let confined = self.sandbox.confine(
+            &live.assignment().profile,
             folder,
             provider.program_and_arguments(),
             provider.variables().clone(),
             Some(input),
+            way_out,
         );
         live.set_at_work(true);
         let bounds = self.bounds(self.settings.sessions.iteration_timeout);
-        let attended = attend(workshop, confined, bounds, &mut recorder).await;
+        let attended = attend(workshop, confined, bounds, &mut recorder);
+        let recorded = outgoing::record(live, trail, provider.name(), decisions);
+        let (attended, recorded) = tokio::join!(attended, recorded);
         live.set_at_work(false);
+        recorded?;
         let tail = recorder.finish(live).await?;
         let end = match attended? {
             Attended::Exited(code) => Some(AgentEnd::Exited(code)),
@@ -283,7 +294,11 @@ impl Agency {
             Verification::Unverified
         } else {
             let command = self.settings.verify.iter().map(Into::into).collect();
-            let confined = self.sandbox.agent(folder, command, BTreeMap::new(), None);
+            let profile = &live.assignment().profile;
+            let nothing = BTreeMap::new();
+            let confined = self
+                .sandbox
+                .confine(profile, folder, command, nothing, None, None);
             let log = folder.directory().join(format!("verify-{iteration}.log"));
             let mut recorder = Recorder::new(&log, iteration, false)?;
             let bounds = self.bounds(self.settings.sessions.verify_timeout);
@@ -312,6 +327,16 @@ impl Agency {
         Ok(Some(verification))
     }
 
+    /// Returns a program's way out of the sandbox, if there is any, and where its decisions come.
+    fn way_out(&self) -> (Option<WayOut>, mpsc::Receiver<Pending>) {
+        let (sender, receiver) = mpsc::channel(outgoing::WAITING_MAX);
+        let way_out = WayOut {
+            outlet: self.outlet.clone(),
+            decisions: sender,
+        };
+        ((!self.outlet.is_closed()).then_some(way_out), receiver)
+    }
+
     fn bounds(&self, timeout: std::time::Duration) -> Bounds {
         Bounds {
             timeout,
@@ -322,9 +347,18 @@ impl Agency {
 }
 
 impl Worker for Agency {
-    fn admit(&self) -> Result<Vec<Enforcement>, String> {
-        self.sandbox.admit().map_err(|error| error.to_string())?;
-        Ok(self.sandbox.enforcement())
+    fn admit(&self, profile: &Profile) -> Result<Vec<Enforcement>, String> {
+        let admitted = self.sandbox.admit(profile);
+        admitted.map_err(|error| error.to_string())?;
+        let mut controls = self.sandbox.enforcement(profile);
+        if profile.sandbox && !self.outlet.is_closed() {
+            controls.push(Enforcement {
+                control: "connections but to allowed hosts".to_owned(),
+                layer: Layer::Proxy,
+                reason: None,
+            });
+        }
+        Ok(controls)
     }
 
     fn work<'work>(

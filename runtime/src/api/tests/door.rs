@@ -30,6 +30,7 @@ use crate::clock;
 use crate::policy::Policy;
 use crate::provider::Providers;
 use crate::registry::Registry;
+use crate::sandbox::Profile;
 use crate::session::live::Live;
 use crate::session::{Ending, Sessions, Worker};
 use crate::store::Store;
@@ -41,7 +42,7 @@ const KEY: [u8; 32] = [7; 32];
 struct UntilStopped;
 
 impl Worker for UntilStopped {
-    fn admit(&self) -> Result<Vec<Enforcement>, String> {
+    fn admit(&self, _: &Profile) -> Result<Vec<Enforcement>, String> {
         Ok(vec![Enforcement {
             control: "writes outside the workspace".to_owned(),
             layer: Layer::Kernel,

@@ -16,8 +16,12 @@ const SETTINGS: &str = r#"
 "#;
 
 fn settings(more: &str) -> RuntimeSettings {
+    settings_of(SETTINGS, more)
+}
+
+fn settings_of(base: &str, more: &str) -> RuntimeSettings {
     let sources = Sources {
-        file: Some(("runtime.toml".into(), format!("{SETTINGS}\n{more}"))),
+        file: Some(("runtime.toml".into(), format!("{base}\n{more}"))),
         environment: [("HOME".to_owned(), "/home/somebody".to_owned())].into(),
         ..Sources::default()
     };
@@ -93,35 +97,6 @@ fn an_unknown_provider_is_refused_with_the_way_to_configure_it() {
 }
 
 #[test]
-fn protections_that_are_not_built_are_refused_instead_of_pretended() {
-    let check = |expected: &str, tighten: Tightening| {
-        let Err(Unacceptable::NotEnforced { field, .. }) =
-            judged("", |request| request.tighten = tighten)
-        else {
-            panic!("{expected} was accepted");
-        };
-        assert_eq!(field, expected);
-    };
-    let none = Tightening::default;
-    check(
-        "tighten.sandbox",
-        Tightening {
-            sandbox: Some(true),
-            ..none()
-        },
-    );
-    for list in [vec![], vec!["/app/src".to_owned()]] {
-        check(
-            "tighten.allowed_paths",
-            Tightening {
-                allowed_paths: Some(list),
-                ..none()
-            },
-        );
-    }
-}
-
-#[test]
 fn autonomy_can_be_tightened_but_not_loosened() {
     let check = |more: &str,
                  mode: Option<AutonomyMode>,
@@ -179,6 +154,44 @@ fn blocked_commands_can_be_added_but_not_taken_away() {
             "wget"
         ]
     );
+}
+
+#[test]
+fn the_sandbox_can_be_asked_for_but_not_declined() {
+    let enabled = "[sandbox]\nenabled = true";
+    let check = |more: &str, asked: Option<bool>, expected: Result<bool, Unacceptable>| {
+        let found = judged(more, |request| request.tighten.sandbox = asked)
+            .map(|accepted| accepted.sandbox);
+        assert_eq!(found, expected, "{more:?} {asked:?}");
+    };
+    let loosens = Unacceptable::Loosens {
+        field: "tighten.sandbox",
+        variable: "LOKI_SANDBOX_MODE",
+    };
+    check(enabled, Some(false), Err(loosens));
+    check(enabled, None, Ok(true));
+    check("", Some(true), Ok(true));
+    check("", None, Ok(false));
+}
+
+#[test]
+fn a_provider_s_variables_do_not_come_into_the_sandbox_unless_the_operator_says_so() {
+    let judged = |more: &str| {
+        let settings = settings_of(
+            "provider = \"scripted\"\n[providers.scripted]\ncommand = [\"sh\"]\nenvironment = [\"KEY\"]",
+            more,
+        );
+        let environment = [("KEY".to_owned(), "secret".to_owned())].into();
+        let mut request = request();
+        request.tighten.sandbox = Some(true);
+        judge(request, &settings, &Providers::new(&settings, &environment))
+    };
+    let Err(Unacceptable::Invalid { field, why, .. }) = judged("") else {
+        panic!("accepted");
+    };
+    assert_eq!(field, "provider");
+    assert!(why.contains("KEY") && !why.contains("secret"), "{why}");
+    assert!(judged("[sandbox]\ncredentials_in_sandbox = true").is_ok());
 }
 
 #[test]
