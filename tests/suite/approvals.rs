@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::agent::Agent;
-use tests::client::Client;
+use tests::approval::{decide, state_of, waiting};
 use tests::deployment::{Builder, Deployment, session_request};
 use tests::poll;
+use tests::programs;
 
 const STAGED: (&str, &str) = ("LOKI_STAGED_AUTONOMY", "true");
 const CHECKPOINT: (&str, &str) = ("LOKI_AUTONOMY_MODE", "checkpoint");
@@ -20,44 +21,6 @@ fn deployment(agent: Agent, (name, value): (&str, &str)) -> Builder {
         .with_provider("claude", agent)
         .with_variable("LOKI_BRANCH_PROTECTION", "true")
         .with_variable(name, value)
-}
-
-/// Waits until the session waits at a gate and returns what is asked.
-fn waiting(deployment: &Deployment, client: &Client, id: &str, gate: &str) -> Value {
-    let path = format!("/api/approvals?session={id}");
-    poll::until(&format!("session {id} waits at {gate}"), || {
-        let view = client
-            .get(&format!("/api/sessions/{id}"))
-            .with_status(200)
-            .json();
-        let over = ["completed", "failed", "stopped"]
-            .iter()
-            .any(|end| view["state"] == *end);
-        assert!(
-            !over,
-            "session ended: {view:#}\n{}",
-            deployment.log("loki-runtime")
-        );
-        let listed = client.get(&path).with_status(200).json();
-        let approval = listed["approvals"].get(0)?.clone();
-        (approval["gate"] == gate && view["state"] == "waiting_approval").then_some(approval)
-    })
-}
-
-fn decide(client: &Client, approval: &Value, word: &str, body: &Value) -> u16 {
-    let id = approval["id"].as_str().unwrap();
-    client
-        .post(&format!("/api/approvals/{id}/{word}"), body)
-        .status
-}
-
-fn state_of(client: &Client, approval: &Value) -> String {
-    let id = approval["id"].as_str().unwrap();
-    let view = client
-        .get(&format!("/api/approvals/{id}"))
-        .with_status(200)
-        .json();
-    view["state"].as_str().unwrap().to_owned()
 }
 
 fn log_of(deployment: &Deployment, id: &str, file: &str) -> Option<String> {
@@ -229,39 +192,8 @@ fn checkpoint_asks_between_iterations_and_the_reason_reaches_the_agent() {
 
 #[test]
 fn an_agent_cannot_approve_itself() {
-    // Every way that is open to a program in the workspace: files that once were signals, files of
-    // its home, the programs, the gateway, the runtime's socket.
-    let agent = Agent::doing(
-        r#"mkdir -p .loki/signals "$HOME/.loki"
-for name in PLAN_APPROVED POLICY_APPROVED RESUME; do echo yes >.loki/signals/$name; done
-echo yes >.loki/RESUME; echo yes >PLAN_APPROVED
-{ loki resume; loki approvals list; } >>tries.txt 2>&1
-python3 - >>tries.txt 2>&1 <<'PY'
-import re, socket
-ASK = b'POST /api/control/resume HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n'
-def attempt(family, place):
-    try:
-        s = socket.socket(family)
-        s.settimeout(1)
-        s.connect(place)
-        s.sendall(ASK)
-        print(place, s.recv(100))
-    except OSError as error:
-        print(place, error)
-def listed(path):
-    try:
-        return open(path).read()
-    except OSError as error:
-        print(path, error)
-        return ''
-for line in listed('/proc/net/tcp').splitlines()[1:]:
-    attempt(socket.AF_INET, ('127.0.0.1', int(line.split()[1].split(':')[1], 16)))
-for place in re.findall(r'(/\S*loki\S*\.sock)', listed('/proc/net/unix')):
-    attempt(socket.AF_UNIX, place)
-print('all tried')
-PY
-echo tried >tried.txt"#,
-    );
+    let ways = programs::project().join("tests/attacks/self_approval.sh");
+    let agent = Agent::doing(&fs::read_to_string(ways).unwrap());
     let deployment = deployment(agent, STAGED).start();
     let client = deployment.client();
     let project = deployment.project("app");
