@@ -14,6 +14,7 @@
 )]
 
 pub mod agent;
+pub mod approval;
 pub mod audit_reader;
 pub mod capture;
 pub mod certificate;

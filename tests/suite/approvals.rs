@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::agent::Agent;
-use tests::client::Client;
+use tests::approval::{decide, state_of, waiting};
 use tests::deployment::{Builder, Deployment, session_request};
 use tests::poll;
+use tests::programs;
 
 const STAGED: (&str, &str) = ("LOKI_STAGED_AUTONOMY", "true");
 const CHECKPOINT: (&str, &str) = ("LOKI_AUTONOMY_MODE", "checkpoint");
@@ -20,44 +21,6 @@ fn deployment(agent: Agent, (name, value): (&str, &str)) -> Builder {
         .with_provider("claude", agent)
         .with_variable("LOKI_BRANCH_PROTECTION", "true")
         .with_variable(name, value)
-}
-
-/// Waits until the session waits at a gate and returns what is asked.
-fn waiting(deployment: &Deployment, client: &Client, id: &str, gate: &str) -> Value {
-    let path = format!("/api/approvals?session={id}");
-    poll::until(&format!("session {id} waits at {gate}"), || {
-        let view = client
-            .get(&format!("/api/sessions/{id}"))
-            .with_status(200)
-            .json();
-        let over = ["completed", "failed", "stopped"]
-            .iter()
-            .any(|end| view["state"] == *end);
-        assert!(
-            !over,
-            "session ended: {view:#}\n{}",
-            deployment.log("loki-runtime")
-        );
-        let listed = client.get(&path).with_status(200).json();
-        let approval = listed["approvals"].get(0)?.clone();
-        (approval["gate"] == gate && view["state"] == "waiting_approval").then_some(approval)
-    })
-}
-
-fn decide(client: &Client, approval: &Value, word: &str, body: &Value) -> u16 {
-    let id = approval["id"].as_str().unwrap();
-    client
-        .post(&format!("/api/approvals/{id}/{word}"), body)
-        .status
-}
-
-fn state_of(client: &Client, approval: &Value) -> String {
-    let id = approval["id"].as_str().unwrap();
-    let view = client
-        .get(&format!("/api/approvals/{id}"))
-        .with_status(200)
-        .json();
-    view["state"].as_str().unwrap().to_owned()
 }
 
 fn log_of(deployment: &Deployment, id: &str, file: &str) -> Option<String> {
@@ -229,33 +192,8 @@ fn checkpoint_asks_between_iterations_and_the_reason_reaches_the_agent() {
 
 #[test]
 fn an_agent_cannot_approve_itself() {
-    // Every way that is open to a program in the workspace: files that once were signals, files of
-    // its home, the programs, the gateway, the runtime's socket.
-    let agent = Agent::doing(
-        "mkdir -p .loki/signals \"$HOME/.loki\"\n\
-         for name in PLAN_APPROVED POLICY_APPROVED RESUME; do echo yes >.loki/signals/$name; done\n\
-         echo yes >.loki/RESUME; echo yes >PLAN_APPROVED\n\
-         { loki resume; loki approvals list; } >>tries.txt 2>&1\n\
-         python3 - >>tries.txt 2>&1 <<'PY'\n\
-         import glob, os, re, socket\n\
-         for line in open('/proc/net/tcp').readlines()[1:]:\n\
-             port = int(line.split()[1].split(':')[1], 16)\n\
-             try:\n\
-                 s = socket.create_connection(('127.0.0.1', port), 1)\n\
-                 s.sendall(b'POST /api/control/resume HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: 0\\r\\n\\r\\n')\n\
-                 print(port, s.recv(100))\n\
-             except OSError as error:\n\
-                 print(port, error)\n\
-         for place in re.findall(r'(/[^ ]*loki[^ ]*\\.sock)', open('/proc/net/unix').read()):\n\
-             try:\n\
-                 s = socket.socket(socket.AF_UNIX); s.connect(place)\n\
-                 s.sendall(b'POST /api/control/resume HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 0\\r\\n\\r\\n')\n\
-                 print(place, s.recv(100))\n\
-             except OSError as error:\n\
-                 print(place, error)\n\
-         PY\n\
-         echo tried >tried.txt",
-    );
+    let ways = programs::project().join("tests/attacks/self_approval.sh");
+    let agent = Agent::doing(&fs::read_to_string(ways).unwrap());
     let deployment = deployment(agent, STAGED).start();
     let client = deployment.client();
     let project = deployment.project("app");
@@ -268,6 +206,7 @@ fn an_agent_cannot_approve_itself() {
         log_of(&deployment, &id, "workspace/tried.txt").is_some(),
         "{tries}"
     );
+    assert!(tries.contains("all tried"), "{tries}");
     assert!(!tries.contains("HTTP/1.1 200"), "{tries}");
     assert_eq!(state_of(&client, &second), "requested");
     assert_eq!(project.branches(), ["main"]);
