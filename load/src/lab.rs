@@ -32,6 +32,9 @@ use subject::Running;
 /// How long a load runs before it counts.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+/// Different JSON Web Tokens where none is to be remembered: several times what the gateway keeps.
+const JWTS: usize = 16_384;
+
 /// What `loki-load lab` takes.
 #[derive(Debug, Args)]
 pub(crate) struct LabArguments {
@@ -79,12 +82,18 @@ pub(crate) fn run(arguments: &LabArguments) -> anyhow::Result<Vec<Figure>> {
             others: Some(1),
         }
     };
-    let site = Site::build(&programs, &arguments.counterparts, processors)?;
+    let steps = plan::steps(arguments.set, &arguments.only);
+    ensure!(!steps.is_empty(), "--only names no figure of this set");
+    let fresh = steps
+        .iter()
+        .flat_map(|step| &step.items)
+        .any(|item| item.scenario == Scenario::FreshJwt);
+    // Signing takes its time, so it is done for those who need it.
+    let jwts = if fresh { JWTS } else { 1 };
+    let site = Site::build(&programs, &arguments.counterparts, processors, jwts)?;
     if let Some(processor) = processors.others {
         process::bind(processor)?;
     }
-    let steps = plan::steps(arguments.set, &arguments.only);
-    ensure!(!steps.is_empty(), "--only names no figure of this set");
     let mut lab = Lab {
         site,
         duration: Duration::from_secs(arguments.seconds),

@@ -16,9 +16,6 @@ use super::subject::command;
 use crate::credentials::Credentials;
 use crate::opaque::{self, Entry};
 
-/// Different JSON Web Tokens: several times what the gateway remembers.
-const JWTS: usize = 16_384;
-
 /// Where programs run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Processors {
@@ -78,7 +75,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Makes the shared things and starts the origin.
+    /// Makes the shared things, with so many JSON Web Tokens, and starts the origin.
     ///
     /// # Errors
     /// When something cannot be made.
@@ -86,6 +83,7 @@ impl Site {
         programs: &Path,
         counterparts: &Path,
         processors: Processors,
+        jwts: usize,
     ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("loki-load.").tempdir()?;
         let place = |name: &str| folder.path().join(name);
@@ -99,7 +97,7 @@ impl Site {
         let signer = Key::generate("first")?;
         write_private(&place("issuer.pem"), signer.public_pem())?;
         let issuer = Issuer::start(&signer)?;
-        let jwts = signer.tokens(&issuer.url(), JWTS)?;
+        let jwts = signer.tokens(&issuer.url(), jwts)?;
         let mut site = Self {
             programs: programs.to_owned(),
             counterparts: counterparts.to_owned(),
