@@ -82,7 +82,7 @@ impl Class {
 
 /// How a caller stands with the buckets of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing(Vec<Bucket>);
+pub(crate) struct Standing([Option<Bucket>; 2]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bucket {
@@ -125,11 +125,9 @@ impl Rates {
         let Some(class) = Class::of(operation).filter(|_| credential.kind != Kind::Nothing) else {
             return Ok(Standing::default());
         };
-        let due: Vec<(Class, Rate)> = [class, Class::Token]
-            .into_iter()
-            .filter_map(|class| Some((class, class.rate(settings, credential)?)))
-            .collect();
-        if due.is_empty() {
+        let due = [class, Class::Token]
+            .map(|class| class.rate(settings, credential).map(|rate| (class, rate)));
+        if due.iter().all(Option::is_none) {
             return Ok(Standing::default());
         }
         let now = now.timestamp_nanos_opt().unwrap_or(i64::MAX);
@@ -138,7 +136,7 @@ impl Rates {
         let held = shard.get(principal).copied().unwrap_or_default();
         let mut next = held;
         let mut longest_wait = 0;
-        for (class, rate) in &due {
+        for (class, rate) in due.iter().flatten() {
             let place = &mut next[*class as usize];
             let full_at = (*place).max(now) + increment(*rate);
             longest_wait = longest_wait.max(full_at - window(*rate) - now);
@@ -173,11 +171,12 @@ impl Standing {
     /// Returns the fields `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers);
     /// none where no rate holds.
     pub(crate) fn fields(&self) -> Option<(String, String)> {
-        if self.0.is_empty() {
+        if self.0.iter().all(Option::is_none) {
             return None;
         }
-        let (mut policy, mut limit) = (String::new(), String::new());
-        for (position, bucket) in self.0.iter().enumerate() {
+        let mut policy = String::with_capacity(FIELD_BYTES);
+        let mut limit = String::with_capacity(FIELD_BYTES);
+        for (position, bucket) in self.0.iter().flatten().enumerate() {
             let comma = if position == 0 { "" } else { ", " };
             let Bucket {
                 name,
@@ -194,19 +193,22 @@ impl Standing {
     }
 }
 
-fn standing(due: &[(Class, Rate)], buckets: &Buckets, now: i64) -> Standing {
-    let bucket = |(class, rate): &(Class, Rate)| {
-        let used = (buckets[*class as usize] - now).max(0);
-        let left = (window(*rate) - used) / increment(*rate);
+fn standing(due: &[Option<(Class, Rate)>; 2], buckets: &Buckets, now: i64) -> Standing {
+    let bucket = |(class, rate): (Class, Rate)| {
+        let used = (buckets[class as usize] - now).max(0);
+        let left = (window(rate) - used) / increment(rate);
         Bucket {
             name: class.name(),
-            rate: *rate,
+            rate,
             remaining: u32::try_from(left).unwrap_or(0).min(rate.count()),
             reset_seconds: seconds(used),
         }
     };
-    Standing(due.iter().map(bucket).collect())
+    Standing(due.map(|due| due.map(bucket)))
 }
+
+/// Room for a field with both buckets, so that writing it asks for memory once.
+const FIELD_BYTES: usize = 64;
 
 fn window(rate: Rate) -> i64 {
     i64::from(rate.window_seconds()) * 1_000_000_000

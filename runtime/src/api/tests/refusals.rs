@@ -195,8 +195,8 @@ async fn a_body_that_is_not_the_documented_one_is_refused() {
         ),
         (
             422,
-            "not enforced",
-            with(&|body| body["tighten"] = json!({ "sandbox": true })),
+            "no path allowed",
+            with(&|body| body["tighten"] = json!({ "allowed_paths": [] })),
         ),
     ];
     for (status, why, body) in cases {
