@@ -28,6 +28,9 @@ fn headers(stream: u32) -> Vec<u8> {
     frame(1, 0x5, stream, &block)
 }
 
+/// Makes the next bytes of a flood.
+type Piece = fn(u32) -> Vec<u8>;
+
 /// Sends the flood until the other side closes; panics if it does not.
 fn assert_cut(client: &Client, what: &str, mut piece: impl FnMut(u32) -> Vec<u8>) {
     let mut connection = client.offering_http2().connect();
@@ -48,7 +51,7 @@ fn floods_are_cut_and_others_are_served() {
     let client = deployment.client();
     let mut other = client.connect();
     let health = client.request("GET", "/health/live");
-    let floods: [(&str, fn(u32) -> Vec<u8>); 5] = [
+    let floods: [(&str, Piece); 5] = [
         ("PING", |_| frame(6, 0, 0, &[0; 8])),
         ("SETTINGS", |_| frame(4, 0, 0, &[0, 4, 0, 0, 255, 255])),
         ("PRIORITY", |number| {
