@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use config::load::Sources;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 /// The first descriptor that is passed.
@@ -26,7 +27,8 @@ impl ServiceManager {
         reason = "these are the manager's words to this process, no settings"
     )]
     pub(crate) fn from_process() -> Self {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let environment = Sources::from_process().environment;
+        let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());
         let ours = variable("LISTEN_PID")
             .is_some_and(|pid| pid.parse::<i32>() == Ok(getpid().as_raw_nonzero().get()));
         let sockets = variable("LISTEN_FDS")
@@ -34,7 +36,7 @@ impl ServiceManager {
             .and_then(|count| count.parse().ok())
             .unwrap_or(0);
         Self {
-            notify: variable("NOTIFY_SOCKET"),
+            notify: variable("NOTIFY_SOCKET").cloned(),
             sockets,
         }
     }

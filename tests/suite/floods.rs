@@ -28,6 +28,9 @@ fn headers(stream: u32) -> Vec<u8> {
     frame(1, 0x5, stream, &block)
 }
 
+/// Makes the next bytes of a flood.
+type Piece = fn(u32) -> Vec<u8>;
+
 /// Sends the flood until the other side closes; panics if it does not.
 fn assert_cut(client: &Client, what: &str, mut piece: impl FnMut(u32) -> Vec<u8>) {
     let mut connection = client.offering_http2().connect();
