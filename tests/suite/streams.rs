@@ -267,7 +267,7 @@ fn a_stream_ends_when_its_token_expires() {
     let path = relay.deployment.home().tokens();
     let text = fs::read_to_string(&path).expect("the token file");
     let mut stored: Value = serde_json::from_str(&text).expect("JSON");
-    let end = Utc::now() + TimeDelta::seconds(4);
+    let end = Utc::now() + TimeDelta::seconds(8);
     stored["tokens"][0]["expires_at"] = end.to_rfc3339().into();
     fs::write(&path, stored.to_string()).expect("it can be written");
     let whoami = || caller.get("/api/auth/whoami").with_status(200).json();
