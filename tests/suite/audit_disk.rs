@@ -236,7 +236,10 @@ fn a_flood_of_refusals_on_a_small_disk_never_stops_changes() {
     };
     deployment.write_settings(
         "gateway.toml",
-        &format!("[audit]\ndisk_reserve_bytes = {}\n", 63 * 1024 * 1024),
+        &format!(
+            "[audit]\ndisk_reserve_bytes = {}\n",
+            (64 << 20) - (256 << 10)
+        ),
     );
     deployment.start_gateway();
     let nobody = deployment.client();
