@@ -3,7 +3,7 @@
 #   docker build -f deploy/runtime.Dockerfile -t loki-runtime .
 #
 # Agents' programs are not in it: put them on top in an image of your own, or mount them. Run it with
-# deploy/runtime-seccomp.json: the engine's default profile forbids what the jail narrows agents with.
+# deploy/runtime-seccomp.json: the engine's default profile forbids the namespaces of the sandbox.
 ARG BASE_IMAGE=docker.io/library/debian:bookworm-slim
 ARG BUILD_IMAGE=docker.io/library/rust:1.95-bookworm
 ARG PROGRAMS=built
