@@ -22,10 +22,6 @@ pub(crate) struct ServiceManager {
 
 impl ServiceManager {
     /// Reads the variables of this process; sockets that were meant for another are left alone.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "these are the manager's words to this process, no settings"
-    )]
     pub(crate) fn from_process() -> Self {
         let environment = Sources::from_process().environment;
         let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());

@@ -90,12 +90,11 @@ fn two_gateways_and_the_command_line_extend_one_chain() {
     let finished = deployment.loki(&VERIFY).ended_with(0);
     let report: Value = serde_json::from_str(&finished.stdout).unwrap();
     assert_eq!(report["valid"], true, "{report}");
-    let outcomes = deployment.audit().of_action("session.stop");
-    let outcomes = outcomes
-        .iter()
-        .filter(|record| record["phase"] == "outcome");
-    assert_eq!(outcomes.count(), 100);
-    assert_eq!(deployment.audit().of_action("token.generate").len(), 3);
+    for (action, expected) in [("session.stop", 100), ("token.generate", 3)] {
+        let records = deployment.audit().of_action(action);
+        let outcomes = records.iter().filter(|record| record["phase"] == "outcome");
+        assert_eq!(outcomes.count(), expected, "{action}");
+    }
 }
 
 #[test]

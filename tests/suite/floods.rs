@@ -45,9 +45,6 @@ fn assert_cut(client: &Client, what: &str, mut piece: impl FnMut(u32) -> Vec<u8>
     }
 }
 
-/// What a flood sends, by the number of the piece.
-type Piece = fn(u32) -> Vec<u8>;
-
 #[test]
 fn floods_are_cut_and_others_are_served() {
     let deployment = Deployment::builder().with_tls().with_tokens().start();
