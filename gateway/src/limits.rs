@@ -160,6 +160,19 @@ fn is_authority(text: &str) -> bool {
     port_fits && host_fits
 }
 
+/// Returns the name in an authority if it is one of ours: listed, or if none is listed any.
+pub(crate) fn our_name<'a>(authority: &'a str, listen: &Listen) -> Option<&'a str> {
+    if !is_authority(authority) {
+        return None;
+    }
+    let (name, _) = split_port(authority);
+    let listed = listen
+        .host_names
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name));
+    (listed || listen.host_names.is_empty() || is_loopback_name(name)).then_some(name)
+}
+
 fn split_port(text: &str) -> (&str, Option<&str>) {
     let from = text.rfind(']').unwrap_or(0);
     match text[from..].rfind(':') {

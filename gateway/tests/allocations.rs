@@ -3,6 +3,12 @@
 //! Caller and origin use buffers of their own, so that everything counted is the gateway's: the
 //! proxy's, the admission's, the audit's.
 
+#![allow(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed, and it reads clocks"
+)]
+
 use std::alloc::System;
 use std::fs;
 use std::io::{Read, Write};
@@ -101,7 +107,7 @@ fn settings(folder: &Path) -> SettingsSource {
     let origin = folder.join("origin.sock");
     let text = format!(
         "[auth]\ntokens = true\n[runtime]\nsocket = {:?}\n\
-         [limits]\nfailed_credentials_max = 4294967295\n",
+         [limits]\nfailed_credentials_max = 4294967295\n[rates]\nread = \"10000000/s\"\n",
         origin.display().to_string()
     );
     fs::write(&file, text).expect("a settings file");

@@ -37,6 +37,8 @@ const STATEMENT_BYTES_MAX: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMethod {
+    /// The certificate of a TLS client.
+    Certificate,
     /// Not asked: authentication is off and the peer is the same user.
     Local,
     /// Nobody: a public operation without a credential.
@@ -52,6 +54,7 @@ impl AuthMethod {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Certificate => "certificate",
             Self::Local => "local",
             Self::None => "none",
             Self::Oidc => "oidc",

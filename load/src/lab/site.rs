@@ -192,7 +192,8 @@ impl Site {
             "[tls]\ncertificate = {}\nkey = {}\n\n[auth]\ntokens = true\n\n\
              [oidc]\nallow_loopback_http = true\n\n[runtime]\nsocket = {}\n\n\
              [limits]\nconnections_per_address_max = 10000\n{failures}\n\
-             [streams]\nper_principal_max = 10000\nwebsockets_per_principal_max = 10000\n\n[log]\nlevel = \"warn\"\n",
+             [streams]\nper_principal_max = 10000\nwebsockets_per_principal_max = 10000\n\n\
+             [rates]\nread = \"10000000/s\"\nchange = \"10000000/s\"\n\n[log]\nlevel = \"warn\"\n",
             shown(&self.certificate),
             shown(&self.key),
             shown(&self.origin_socket),
