@@ -5,11 +5,13 @@
 
 mod checkpoint;
 mod clone;
+mod findings;
 mod forward;
 mod git;
 mod hand_off;
 mod keep;
 mod name;
+mod publish;
 mod reopen;
 
 use std::io;
@@ -20,7 +22,9 @@ use crate::project::Project;
 use crate::sandbox::SandboxError;
 
 pub use checkpoint::Checkpoint;
+pub use findings::{Findings, Secret};
 pub use hand_off::Protection;
+pub use publish::{Credential, Published, Remote};
 
 use git::{Git, Repository};
 

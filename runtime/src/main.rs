@@ -13,10 +13,11 @@ use config::runtime::RuntimeSettings;
 use config::secret;
 use runtime::api::{self, Api, listen::Door, listen::Gateway, listen::Lock, serve::Server};
 use runtime::arguments::Arguments;
+use runtime::branch::Credential;
 use runtime::provider::Providers;
 use runtime::registry::Registry;
 use runtime::sandbox::Sandbox;
-use runtime::session::{Sessions, gate::Standing, recovery, run::Agency};
+use runtime::session::{Sessions, gate::Standing, recovery, retention, run::Agency};
 use runtime::shutdown::Signals;
 use runtime::store::Store;
 use runtime::{clock, logging, shutdown};
@@ -60,28 +61,31 @@ async fn run(
     let store = Store::open(&settings.home.runtime().join("runtime.db")).await?;
     let sandbox = Sandbox::probe(&settings.home, &settings.jail)?;
     let gatekeeper = Arc::new(Standing::default());
-    let agency = Agency::new(Arc::clone(&settings), sandbox, gatekeeper.clone());
+    let token = Credential::new(environment.get("GH_TOKEN").cloned());
+    let agency = Agency::new(Arc::clone(&settings), sandbox, gatekeeper.clone(), token);
     let agency = Arc::new(agency);
-    recovery::sweep(&store, &agency).await?;
-
     let providers = Providers::new(&settings, environment);
     let sessions = Sessions::new(
         Arc::clone(&settings),
         providers,
         store.clone(),
-        agency,
+        agency.clone(),
         gatekeeper,
     );
+    recovery::sweep(&store, &agency, &sessions).await?;
+
     let keys = keys.iter().map(StatementKey::new).collect();
     let verifier = Verifier::new(keys, clock::now().timestamp_millis());
     let registry = Registry::new(store.clone(), Arc::clone(&settings));
     let api = Api::new(sessions.clone(), store.clone(), registry, verifier);
     let router = api::router(api)?;
     let server = Server::start(Door::open(&settings.socket, gateway, &lock).await?, router);
+    let retention = tokio::spawn(retention::keep_watch(store.clone(), Arc::clone(&settings)));
     tracing::info!(socket = %settings.socket.display(), "runtime ready");
 
     let signal = signals.asked().await;
     tracing::info!(signal, "runtime shutting down");
+    retention.abort();
     shutdown::in_order(server, &sessions, settings.sessions.stop_grace).await;
     store.close().await;
     Ok(())

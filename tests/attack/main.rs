@@ -9,3 +9,4 @@
     clippy::disallowed_methods,
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
+mod vendors;

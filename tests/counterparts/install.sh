@@ -65,7 +65,11 @@ node_package() {
 
 install() {
     case $1 in
-        test | attack) ;;
+        test) ;;
+        attack)
+            node_package @anthropic-ai/claude-code 2.1.332
+            node_package @openai/codex 0.169.0
+            ;;
         *) fail "$1 is not a counterpart" ;;
     esac
 }

@@ -23,6 +23,7 @@ pub mod counterpart;
 pub mod deployment;
 pub mod installation;
 pub mod issuer;
+pub mod model_api;
 pub mod poll;
 pub mod process;
 pub mod programs;

@@ -4,9 +4,13 @@
 //! builds its router, and the tests derive the refusals that every operation owes. A path that is
 //! not here is refused, never forwarded.
 
+mod find;
+
 use std::fmt;
 
 use crate::contract::scope::Scope;
+
+pub use find::{Found, find, methods_of, named};
 
 /// Who carries an operation out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub enum Method {
     Get,
     /// Changes.
     Post,
+    /// Replaces.
+    Put,
     /// Takes away.
     Delete,
 }
@@ -55,6 +61,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Put => "PUT",
             Self::Delete => "DELETE",
         }
     }
@@ -128,6 +135,14 @@ impl Operation {
         Self {
             method: Method::Delete,
             body_bytes_max: 0,
+            ..Self::change(name, path, scope)
+        }
+    }
+
+    const fn replacement(name: &'static str, path: &'static str, scope: Scope) -> Self {
+        Self {
+            method: Method::Put,
+            idempotent: true,
             ..Self::change(name, path, scope)
         }
     }
@@ -282,6 +297,8 @@ pub static OPERATIONS: &[Operation] = &[
         .on("session", "Starts a session on a PRD text."),
     Operation::read("session.show", "/api/sessions/{id}", Scope::Read)
         .on("session", "Tells everything about one session."),
+    Operation::removal("session.remove", "/api/sessions/{id}", Scope::Control)
+        .on("session", "Removes an ended session."),
     Operation::read("session.events", "/api/sessions/{id}/events", Scope::Read)
         .streaming()
         .on("session", "Returns a session's events after a number."),
@@ -305,6 +322,24 @@ pub static OPERATIONS: &[Operation] = &[
         "session",
         "Approves what one session waits for, or lets it go on.",
     ),
+    Operation::change("session.input", "/api/sessions/{id}/input", Scope::Control)
+        .on("session", "Tells a session's agent something."),
+    Operation::read("session.diff", "/api/sessions/{id}/diff", Scope::Read)
+        .on("session", "Shows what a session's agent changed."),
+    Operation::read("session.log", "/api/sessions/{id}/log", Scope::Read)
+        .on("session", "Shows the end of what a session's agent wrote."),
+    Operation::read("stream.open", "/ws", Scope::Read)
+        .streaming()
+        .on(
+            "stream",
+            "Opens a WebSocket with the events of all sessions.",
+        ),
+    Operation::read("agent.list", "/api/agents", Scope::Read)
+        .on("agent", "Lists the agents of live sessions."),
+    Operation::read("log.show", "/api/logs", Scope::Read)
+        .on("log", "Shows the end of the newest session's log."),
+    Operation::read("cost.show", "/api/cost", Scope::Read)
+        .on("cost", "Tells what the kept sessions used and cost."),
     Operation::change("control.pause", "/api/control/pause", Scope::Control)
         .idempotent()
         .recorded_as("session.pause")
@@ -352,6 +387,20 @@ pub static OPERATIONS: &[Operation] = &[
     Operation::change("project.sync", "/api/registry/sync", Scope::Control)
         .idempotent()
         .on("project", "Brings the registry up to date with the disk."),
+    Operation::read("board.list", "/api/tasks", Scope::Read)
+        .on("task", "Lists the tasks of the board, most pressing first."),
+    Operation::change("task.create", "/api/tasks", Scope::Write)
+        .on("task", "Puts a task on the board."),
+    Operation::read("task.show", "/api/tasks/{id}", Scope::Read)
+        .on("task", "Tells everything about one task of the board."),
+    Operation::replacement("task.update", "/api/tasks/{id}", Scope::Write)
+        .on("task", "Changes what a task of the board says."),
+    Operation::change("task.move", "/api/tasks/{id}/move", Scope::Write)
+        .idempotent()
+        .recorded_as("task.update")
+        .on("task", "Moves a task of the board to another status."),
+    Operation::removal("task.delete", "/api/tasks/{id}", Scope::Write)
+        .on("task", "Takes a task off the board."),
     Operation::read("task.list", "/api/registry/tasks", Scope::Read)
         .on("task", "Lists tasks of all registered projects."),
     Operation::read("learning.list", "/api/registry/learnings", Scope::Read)
@@ -410,56 +459,6 @@ pub static OPERATIONS: &[Operation] = &[
     ),
 ];
 
-/// What the table says about a method and a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// This operation.
-    Operation(&'static Operation),
-    /// The path is known, but not with this method.
-    OtherMethod,
-    /// No operation has this path.
-    Nothing,
-}
-
-/// Looks up a method (`HEAD` counts as `GET`) and a path without its query.
-#[must_use]
-pub fn find(method: &str, path: &str) -> Found {
-    let method = if method == "HEAD" { "GET" } else { method };
-    let mut other_method = false;
-    for operation in OPERATIONS {
-        if operation.fits(path) {
-            if operation.method.name() == method {
-                return Found::Operation(operation);
-            }
-            other_method = true;
-        }
-    }
-    if other_method {
-        Found::OtherMethod
-    } else {
-        Found::Nothing
-    }
-}
-
-/// Returns the methods that a path has, as for the `Allow` header.
-#[must_use]
-pub fn methods_of(path: &str) -> Vec<&'static str> {
-    let mut methods = Vec::new();
-    for operation in OPERATIONS.iter().filter(|row| row.fits(path)) {
-        methods.push(operation.method.name());
-        if operation.method == Method::Get {
-            methods.push("HEAD");
-        }
-    }
-    methods
-}
-
-/// Returns the operation of a name.
-#[must_use]
-pub fn named(name: &str) -> Option<&'static Operation> {
-    OPERATIONS.iter().find(|operation| operation.name == name)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -489,7 +488,7 @@ mod tests {
     fn another_method_is_told_apart() {
         for (method, path) in [
             ("POST", "/api/status"),
-            ("DELETE", "/api/sessions/sess-1"),
+            ("POST", "/api/sessions/sess-1"),
             ("get", "/api/status"),
             ("GET", "/api/control/stop"),
         ] {

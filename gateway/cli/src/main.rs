@@ -4,6 +4,7 @@
 //! gateway. Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 not reachable, 64 bad settings.
 
 mod agent_audit;
+mod attach;
 mod audit;
 mod client;
 mod clock;
@@ -11,10 +12,12 @@ mod completions;
 mod config;
 mod context;
 mod dashboard;
+mod diff;
 mod doctor;
 mod enterprise;
 mod failure;
 mod health;
+mod logs;
 mod memory;
 mod metrics;
 mod output;
@@ -23,6 +26,7 @@ mod private_file;
 mod process;
 mod projects;
 mod resume;
+mod sessions;
 mod start;
 mod status;
 mod stop;
@@ -57,6 +61,11 @@ struct Arguments {
 enum Command {
     Start(start::Arguments),
     Status(status::Arguments),
+    Logs(logs::Arguments),
+    Attach(attach::Arguments),
+    Diff(diff::Arguments),
+    #[command(subcommand)]
+    Sessions(sessions::Command),
     Pause(pause::Arguments),
     Resume(resume::Arguments),
     Stop(stop::Arguments),
@@ -92,6 +101,10 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Start(arguments) => start::run(&context, &arguments),
         Command::Status(arguments) => status::run(&context, &arguments),
+        Command::Logs(arguments) => logs::run(&context, &arguments),
+        Command::Attach(arguments) => attach::run(&context, &arguments),
+        Command::Diff(arguments) => diff::run(&context, &arguments),
+        Command::Sessions(command) => sessions::run(&context, &command),
         Command::Pause(arguments) => pause::run(&context, &arguments),
         Command::Resume(arguments) => resume::run(&context, &arguments),
         Command::Stop(arguments) => stop::run(&context, &arguments),

@@ -10,7 +10,7 @@ use config::runtime::RuntimeSettings;
 use crate::provider::{Command, Providers};
 
 /// What a judged request asks for; its project is checked by [`crate::project`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Accepted {
     /// File name of the PRD.
     pub prd_name: String,
@@ -20,6 +20,10 @@ pub struct Accepted {
     pub project: String,
     /// The program that works.
     pub provider: Command,
+    /// Name of the model, if one was chosen.
+    pub model: Option<String>,
+    /// US dollars after which it pauses and asks.
+    pub budget_usd: Option<f64>,
     /// Most iterations.
     pub iterations_max: u32,
     /// Whether the work stays on the session's branch.
@@ -73,12 +77,16 @@ pub fn judge(
     check_project(&request.project)?;
     let branch_protection = tightened(&request.tighten, settings.branch_protection)?;
     let iterations_max = iterations_max(&request, settings.sessions.iterations_max)?;
+    let budget_usd = budget_usd(&request, settings.budget.usd)?;
     let provider = providers.find(request.provider.as_deref())?.clone();
+    let provider = with_model(provider, request.model.as_deref())?;
     Ok(Accepted {
         prd_name: request.prd.name,
         prd_text: request.prd.text,
         project: request.project,
         provider,
+        model: request.model,
+        budget_usd,
         iterations_max,
         branch_protection,
     })
@@ -137,6 +145,48 @@ fn iterations_max(request: &StartSession, most: u32) -> Result<u32, Unacceptable
         }
         Some(asked) => Ok(asked),
     }
+}
+
+fn budget_usd(request: &StartSession, most: Option<f64>) -> Result<Option<f64>, Unacceptable> {
+    let Some(asked) = request.budget_usd else {
+        return Ok(most);
+    };
+    if !asked.is_finite() || asked < 0.0 {
+        let fix = "ask for an amount of US dollars, such as 2.50";
+        return invalid("budget_usd", format!("is {asked}"), fix);
+    }
+    match most {
+        Some(most) if asked > most => {
+            let why = format!("is {asked}, more than the runtime's {most}");
+            let fix = "ask for less, or let the operator raise budget.usd";
+            invalid("budget_usd", why, fix)
+        }
+        Some(_) | None => Ok(Some(asked)),
+    }
+}
+
+/// Has a provider use a model.
+pub(super) fn with_model(provider: Command, model: Option<&str>) -> Result<Command, Unacceptable> {
+    let Some(model) = model else {
+        return Ok(provider);
+    };
+    let lawful = |letter: char| letter.is_ascii_alphanumeric() || "-_.:/@[]".contains(letter);
+    if model.is_empty() || model.len() > NAME_BYTES_MAX || !model.chars().all(lawful) {
+        let why = "is not the name of a model";
+        return invalid("model", why, "send letters, digits and -_.:/@[]");
+    }
+    // It stands among the program's arguments, where it must not look like an option.
+    if model.starts_with('-') {
+        return invalid("model", "begins with a dash", "send the name of a model");
+    }
+    let name = provider.name().to_owned();
+    provider
+        .with_model(model)
+        .ok_or_else(|| Unacceptable::Invalid {
+            field: "model",
+            why: format!("cannot be chosen with provider {name:?}"),
+            fix: format!("leave it out, or let the operator set providers.{name}.model_arguments"),
+        })
 }
 
 /// Returns whether branches are protected after the caller's tightening.
