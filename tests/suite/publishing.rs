@@ -43,9 +43,9 @@ fn project_with_remote(deployment: &Deployment) -> (Repository, PathBuf) {
     let project = deployment.project("app");
     let remote = deployment.user_home().join("remote.git");
     let text = remote.display().to_string();
-    project.git(&["init", "--quiet", "--bare", &text]);
-    project.git(&["remote", "add", "origin", &format!("file://{text}")]);
-    project.git(&["push", "--quiet", "origin", "main"]);
+    let _said = project.git(&["init", "--quiet", "--bare", &text]);
+    let _said = project.git(&["remote", "add", "origin", &format!("file://{text}")]);
+    let _said = project.git(&["push", "--quiet", "origin", "main"]);
     (project, remote)
 }
 
@@ -208,7 +208,7 @@ fn without_gh_the_result_says_exactly_what_to_run() {
     assert!(note.contains(&wanted), "{note}");
 
     // A remote that only a person's key opens is not touched, and that is said, too.
-    project.git(&[
+    let _said = project.git(&[
         "remote",
         "set-url",
         "origin",
