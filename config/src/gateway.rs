@@ -1,8 +1,12 @@
 //! The gateway's settings: read, checked, and defaulted.
 
+pub mod audit;
 pub mod oidc;
+pub mod rates;
 pub mod reload;
+pub mod side;
 pub mod streams;
+pub mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -13,8 +17,8 @@ use ipnet::IpNet;
 use crate::address::Host;
 use crate::home::Home;
 use crate::limit::Limits;
-use crate::load::value::{LogFormat, LogLevel, Value};
-use crate::load::{self, Effective, Key, Mistakes, Origin, Reader, Sources};
+use crate::load::value::{LogFormat, LogLevel};
+use crate::load::{self, Effective, Key, Mistakes, Reader, Sources};
 
 /// The default port of the main listener.
 pub const PORT: u16 = 57_374;
@@ -27,19 +31,24 @@ pub struct GatewaySettings {
     /// Who can reach the gateway.
     pub listen: Listen,
     /// The certificate and its key; without them, plain HTTP.
-    pub tls: Option<Tls>,
-    /// Whether a credential is demanded: opaque tokens are switched on, or an issuer is set.
+    pub tls: Option<tls::Tls>,
+    /// Whether a credential is demanded: opaque tokens are switched on, an issuer is set, or
+    /// clients' certificates stand for principals.
     pub tokens_required: bool,
     /// Whether opaque tokens are accepted.
     pub opaque_tokens: bool,
-    /// The issuer whose tokens are accepted too.
-    pub oidc: Option<oidc::Issuer>,
-    /// Whether the audit trail is written.
-    pub audit_enabled: bool,
+    /// The issuers whose tokens are accepted too; the one of the variables first.
+    pub issuers: Vec<oidc::Issuer>,
+    /// The audit trail.
+    pub audit: audit::AuditSettings,
+    /// Listeners beside the main one.
+    pub side: side::Side,
     /// The way to the runtime.
     pub runtime: Upstream,
     /// Bounds on everything that a peer can make grow.
     pub limits: Limits,
+    /// How often one caller may ask.
+    pub rates: rates::Rates,
     /// Bounds on streams.
     pub streams: streams::Streams,
     /// What is logged.
@@ -69,15 +78,6 @@ impl Listen {
             .iter()
             .any(|range| range.contains(&address.to_canonical()))
     }
-}
-
-/// Files for TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// The certificate chain (PEM), leaf first.
-    pub certificate: PathBuf,
-    /// The private key (PEM).
-    pub key: PathBuf,
 }
 
 /// The way to the runtime.
@@ -127,19 +127,23 @@ impl GatewaySettings {
             &Key::new("auth.tokens").variables(&["LOKI_ENTERPRISE_AUTH"]),
             false,
         );
-        let oidc = oidc::read(&mut reader);
-        let tokens_required = opaque_tokens || oidc.is_some();
-        let tls = tls(&mut reader);
+        let issuers = oidc::read(&mut reader);
+        let tls = tls::read(&mut reader);
+        let by_certificate = tls.as_ref().is_some_and(tls::Tls::names_principals);
+        let tokens_required = opaque_tokens || !issuers.is_empty() || by_certificate;
         let listen = listen(&mut reader, tokens_required, tls.is_some());
+        let side = side::Side::read(&mut reader, tls.is_some());
         let settings = Self {
             listen,
+            side,
             tls,
             tokens_required,
             opaque_tokens,
-            oidc,
-            audit_enabled: audit_enabled(&mut reader),
+            issuers,
+            audit: audit::AuditSettings::read(&mut reader),
             runtime: upstream(&mut reader, &home),
             limits: Limits::read(&mut reader),
+            rates: rates::Rates::read(&mut reader),
             streams: streams::Streams::read(&mut reader),
             log: log(&mut reader),
             home,
@@ -161,7 +165,7 @@ impl GatewaySettings {
 pub fn offline(sources: Sources) -> Result<(Home, bool), Mistakes> {
     let mut reader = Reader::new(sources);
     let home = home(&mut reader);
-    let audit_enabled = audit_enabled(&mut reader);
+    let audit_enabled = audit::enabled(&mut reader);
     reader.finish_partly()?;
     Ok((home, audit_enabled))
 }
@@ -190,37 +194,6 @@ pub(crate) fn log(reader: &mut Reader) -> Log {
             &Key::new("log.format").variables(&["LOKI_LOG_FORMAT"]),
             LogFormat::default(),
         ),
-    }
-}
-
-fn tls(reader: &mut Reader) -> Option<Tls> {
-    let certificate = reader.optional::<PathBuf>(
-        &Key::new("tls.certificate")
-            .variables(&["LOKI_TLS_CERT"])
-            .flag("--tls-cert"),
-    );
-    let key = reader.optional::<PathBuf>(
-        &Key::new("tls.key")
-            .variables(&["LOKI_TLS_KEY"])
-            .flag("--tls-key"),
-    );
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(Tls { certificate, key }),
-        (None, None) => None,
-        (Some(_), None) => {
-            reader.mistake(
-                "tls.certificate",
-                "the private key is missing: set tls.key, LOKI_TLS_KEY or --tls-key",
-            );
-            None
-        }
-        (None, Some(_)) => {
-            reader.mistake(
-                "tls.key",
-                "the certificate is missing: set tls.certificate, LOKI_TLS_CERT or --tls-cert",
-            );
-            None
-        }
     }
 }
 
@@ -331,27 +304,6 @@ fn trusted_proxies(reader: &mut Reader) -> Vec<IpNet> {
         }
     }
     ranges
-}
-
-/// `LOKI_AUDIT_DISABLED` switches the audit off, `LOKI_ENTERPRISE_AUDIT=true` forces it on.
-fn audit_enabled(reader: &mut Reader) -> bool {
-    let enabled = reader.value(&Key::new("audit.enabled"), true);
-    let disabled = reader.variable::<bool>("LOKI_AUDIT_DISABLED");
-    let forced = reader.variable::<bool>("LOKI_ENTERPRISE_AUDIT");
-    let (effective, variable) = match (forced, disabled) {
-        (Some(true), _) => (true, "LOKI_ENTERPRISE_AUDIT"),
-        (_, Some(disabled)) => (!disabled, "LOKI_AUDIT_DISABLED"),
-        (_, None) => return enabled,
-    };
-    reader.overridden(
-        "audit.enabled",
-        effective.show(),
-        Origin::Variable(variable),
-    );
-    if !effective {
-        reader.warning("the audit trail is off: nothing records who did what");
-    }
-    effective
 }
 
 fn upstream(reader: &mut Reader, home: &Home) -> Upstream {

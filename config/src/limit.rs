@@ -29,6 +29,13 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Longest wait for requests under way when stopping.
     pub drain_timeout: Duration,
+    /// Most streams of one HTTP/2 connection at once.
+    pub http2_streams_max: u32,
+    /// Most control frames (PING, SETTINGS, PRIORITY, unknown ones) of one HTTP/2 connection per
+    /// second.
+    pub http2_control_frames_per_second_max: u32,
+    /// Most streams of one HTTP/2 connection that its client cancels per second.
+    pub http2_resets_per_second_max: u32,
     /// Bad credentials of one network (IPv4 /32, IPv6 /64) that cost nothing.
     pub failed_credentials_max: u32,
     /// Most audit records that wait for the disk.
@@ -56,6 +63,11 @@ impl Limits {
             write_timeout: reader.value(&Key::new("limits.write_timeout"), Duration::from_secs(30)),
             idle_timeout: reader.value(&Key::new("limits.idle_timeout"), Duration::from_secs(60)),
             drain_timeout: reader.value(&Key::new("limits.drain_timeout"), Duration::from_secs(10)),
+            http2_streams_max: reader.value(&Key::new("limits.http2_streams_max"), 100),
+            http2_control_frames_per_second_max: reader
+                .value(&Key::new("limits.http2_control_frames_per_second_max"), 100),
+            http2_resets_per_second_max: reader
+                .value(&Key::new("limits.http2_resets_per_second_max"), 200),
             failed_credentials_max: reader.value(&Key::new("limits.failed_credentials_max"), 300),
             audit_queue_max: reader.value(&Key::new("limits.audit_queue_max"), 8_192),
         }

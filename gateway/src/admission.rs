@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use config::contract::caller::{AuthMethod, Caller};
@@ -14,8 +15,11 @@ use http::header::CONTENT_LENGTH;
 use pingora::http::RequestHeader;
 
 use crate::authn;
+use crate::authn::client_certificate::PeerCertificate;
 use crate::authz::{self, Judgement};
+use crate::credential::Credential;
 use crate::limits;
+use crate::rates::Standing;
 use crate::refusal::Refusal;
 use crate::route::Route;
 use crate::snapshot::Snapshot;
@@ -25,8 +29,10 @@ use crate::state::State;
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted {
     operation: &'static Operation,
-    caller: Arc<Caller>,
+    credential: Arc<Credential>,
     scope: Option<Scope>,
+    standing: Standing,
+    client: IpAddr,
 }
 
 impl Admitted {
@@ -36,14 +42,33 @@ impl Admitted {
     }
 
     /// Returns who asks.
-    pub(crate) const fn caller(&self) -> &Arc<Caller> {
-        &self.caller
+    pub(crate) fn caller(&self) -> &Arc<Caller> {
+        &self.credential.caller
+    }
+
+    /// Returns what the caller came with.
+    pub(crate) const fn credential(&self) -> &Arc<Credential> {
+        &self.credential
+    }
+
+    /// Returns how the caller stands with its rates.
+    pub(crate) const fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Returns the scope that was used; none for a public operation.
     pub(crate) const fn scope(&self) -> Option<Scope> {
         self.scope
     }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer<'a> {
+    /// The client's address.
+    pub(crate) address: IpAddr,
+    /// The certificate of its connection.
+    pub(crate) certificate: Option<&'a PeerCertificate>,
 }
 
 /// A refusal, and what was known by then.
@@ -54,25 +79,25 @@ pub(crate) struct Turned {
     /// What was asked for, if it exists.
     pub(crate) operation: Option<&'static Operation>,
     /// Who asked, if the credential was good.
-    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) credential: Option<Arc<Credential>>,
 }
 
 /// Admits or refuses a request, by the first reason in order: size and shape, site, credential,
-/// existence, scope, body.
+/// existence, scope, rate, body.
 ///
 /// # Errors
 /// The refusal, with what was known by then.
 pub(crate) async fn admit(
     header: &RequestHeader,
-    client: IpAddr,
+    peer: &Peer<'_>,
     state: &State,
     snapshot: &Snapshot,
     now: DateTime<Utc>,
 ) -> Result<Admitted, Turned> {
-    let turned = |refusal, operation, caller| Turned {
+    let turned = |refusal, operation, credential| Turned {
         refusal,
         operation,
-        caller,
+        credential,
     };
     let settings = &snapshot.settings;
 
@@ -91,19 +116,23 @@ pub(crate) async fn admit(
     )
     .map_err(|refusal| turned(refusal, known, None))?;
 
-    let caller = match known {
+    let credential = match known {
         Some(operation) if operation.access == Access::Public => nobody(),
         Some(_) | None if !settings.tokens_required => local(),
-        Some(_) | None => authenticate(header, client, state, snapshot, now)
+        Some(_) | None => authenticate(header, peer, state, snapshot, now)
             .await
             .map_err(|refusal| turned(refusal, known, None))?,
     };
-    let refuse = |refusal| turned(refusal, known, Some(Arc::clone(&caller)));
+    let refuse = |refusal| turned(refusal, known, Some(Arc::clone(&credential)));
     let operation = route.operation(path).map_err(refuse)?;
-    let scope = match authz::judge(operation, caller.scopes) {
+    let scope = match authz::judge(operation, credential.caller.scopes) {
         Judgement::Allowed(scope) => scope,
         Judgement::Missing(needed) => return Err(refuse(Refusal::TooLittleScope { needed })),
     };
+    let standing = state
+        .rates
+        .take(operation, &credential, &settings.rates, now)
+        .map_err(|exceeded| refuse(Refusal::RateExceeded(exceeded)))?;
     if declared_body(header) > operation.body_bytes_max {
         return Err(refuse(Refusal::BodyTooLong {
             bytes_max: operation.body_bytes_max,
@@ -111,8 +140,10 @@ pub(crate) async fn admit(
     }
     Ok(Admitted {
         operation,
-        caller,
+        credential,
         scope,
+        standing,
+        client: peer.address,
     })
 }
 
@@ -120,6 +151,7 @@ pub(crate) async fn admit(
 /// for this operation and these projects. Counts nothing, and waits for nothing.
 pub(crate) async fn still_admits(
     header: &RequestHeader,
+    certificate: Option<&PeerCertificate>,
     admitted: &Admitted,
     snapshot: &Snapshot,
     now: DateTime<Utc>,
@@ -127,18 +159,20 @@ pub(crate) async fn still_admits(
     if admitted.operation.access == Access::Public {
         return true;
     }
-    let caller = if snapshot.settings.tokens_required {
-        let found = authn::authenticate(header, &snapshot.schemes(), now, false).await;
-        let Ok(caller) = found else {
+    let credential = if snapshot.settings.tokens_required {
+        let schemes = snapshot.schemes(certificate);
+        let found = authn::authenticate(header, &schemes, admitted.client, now, false).await;
+        let Ok(credential) = found else {
             return false;
         };
-        caller
+        credential
     } else {
         local()
     };
+    let (caller, before) = (&credential.caller, admitted.caller());
     let judgement = authz::judge(admitted.operation, caller.scopes);
-    caller.principal == admitted.caller.principal
-        && caller.projects == admitted.caller.projects
+    caller.principal == before.principal
+        && caller.projects == before.projects
         && matches!(judgement, Judgement::Allowed(_))
 }
 
@@ -146,14 +180,21 @@ pub(crate) async fn still_admits(
 /// the caller's network, which gets no more than "too many" once it is blocked.
 async fn authenticate(
     header: &RequestHeader,
-    client: IpAddr,
+    peer: &Peer<'_>,
     state: &State,
     snapshot: &Snapshot,
     now: DateTime<Utc>,
-) -> Result<Arc<Caller>, Refusal> {
+) -> Result<Arc<Credential>, Refusal> {
+    let client = peer.address;
     let blocked = state.throttle.blocked_seconds(client, now);
     let patient = blocked.is_none();
-    let found = authn::authenticate(header, &snapshot.schemes(), now, patient).await;
+    let begun = Instant::now();
+    let schemes = snapshot.schemes(peer.certificate);
+    let found = authn::authenticate(header, &schemes, client, now, patient).await;
+    let method = found
+        .as_ref()
+        .map_or(AuthMethod::None, |credential| credential.caller.auth_method);
+    state.metrics.authenticated(method, begun.elapsed());
     if !matches!(found, Err(Refusal::BadCredential(_))) {
         return found;
     }
@@ -174,23 +215,21 @@ fn declared_body(header: &RequestHeader) -> u64 {
 }
 
 /// Whoever asks for a public operation.
-fn nobody() -> Arc<Caller> {
-    Arc::new(Caller {
-        user: "anonymous".to_owned(),
-        principal: "anonymous".to_owned(),
-        auth_method: AuthMethod::None,
-        scopes: Scopes::NONE,
-        projects: None,
-    })
+fn nobody() -> Arc<Credential> {
+    without("anonymous", AuthMethod::None, Scopes::NONE)
 }
 
 /// The operating-system user itself: with authentication off, the listener serves nobody else.
-fn local() -> Arc<Caller> {
-    Arc::new(Caller {
-        user: "local".to_owned(),
-        principal: "local".to_owned(),
-        auth_method: AuthMethod::Local,
-        scopes: Role::Admin.scopes(),
+fn local() -> Arc<Credential> {
+    without("local", AuthMethod::Local, Role::Admin.scopes())
+}
+
+fn without(name: &str, auth_method: AuthMethod, scopes: Scopes) -> Arc<Credential> {
+    Arc::new(Credential::without(Arc::new(Caller {
+        user: name.to_owned(),
+        principal: name.to_owned(),
+        auth_method,
+        scopes,
         projects: None,
-    })
+    })))
 }

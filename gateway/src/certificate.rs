@@ -1,4 +1,7 @@
-//! The server's certificate and key: read, checked, and made into a TLS configuration.
+//! Certificates and keys: read, checked, and made into a TLS configuration.
+
+mod clients;
+mod names;
 
 use std::fs;
 use std::io;
@@ -7,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use config::gateway::Tls;
-use rustls::ServerConfig;
+use config::gateway::tls::{Pair, Tls, TlsVersion};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::server::{NoClientAuth, ProducesTickets, ServerConfig};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, SupportedProtocolVersion};
 use sha2::{Digest, Sha256};
 use x509_parser::parse_x509_certificate;
 
@@ -84,6 +87,8 @@ pub enum CertificateError {
 #[derive(Clone, Debug)]
 pub struct ServerCertificate {
     key: Arc<CertifiedKey>,
+    /// The DNS names that it is for, in small letters.
+    names: Vec<String>,
     /// SHA-256 of the leaf (DER), as hex.
     pub leaf_sha256: String,
 }
@@ -92,43 +97,35 @@ pub struct ServerCertificate {
 ///
 /// # Errors
 /// See [`CertificateError`]; each says which file, and what to do.
-pub fn load(tls: &Tls, now: DateTime<Utc>) -> Result<ServerCertificate, CertificateError> {
-    let chain = read_chain(&tls.certificate)?;
+pub fn load(pair: &Pair, now: DateTime<Utc>) -> Result<ServerCertificate, CertificateError> {
+    let chain = read_chain(&pair.certificate)?;
     let leaf = chain.first().ok_or_else(|| CertificateError::NotPem {
         what: "certificate",
-        path: tls.certificate.clone(),
+        path: pair.certificate.clone(),
     })?;
-    check_validity(&tls.certificate, leaf, now)?;
+    check_validity(&pair.certificate, leaf, now)?;
     let leaf_sha256 = hex(&Sha256::digest(leaf));
-    let key = read_key(&tls.key)?;
+    let names = names::of(leaf);
+    let key = read_key(&pair.key)?;
     let provider = aws_lc_rs::default_provider();
     let key = CertifiedKey::from_der(chain, key, &provider).map_err(|source| {
         if matches!(source, rustls::Error::InconsistentKeys(_)) {
             CertificateError::Mismatch {
-                certificate: tls.certificate.clone(),
-                key: tls.key.clone(),
+                certificate: pair.certificate.clone(),
+                key: pair.key.clone(),
             }
         } else {
             CertificateError::Unusable {
-                path: tls.certificate.clone(),
+                path: pair.certificate.clone(),
                 source,
             }
         }
     })?;
     Ok(ServerCertificate {
         key: Arc::new(key),
+        names,
         leaf_sha256,
     })
-}
-
-/// Gives the same pair to every client.
-#[derive(Debug)]
-struct OnePair(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for OnePair {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
 }
 
 /// Makes the keys of session tickets, which the library rotates. They outlive a reload, so that a
@@ -140,24 +137,78 @@ pub fn tickets() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
     aws_lc_rs::Ticketer::new()
 }
 
-/// Builds the TLS configuration: TLS 1.3 and 1.2, our order of cipher suites, no early data,
-/// stateless tickets.
+/// Reads and checks the authorities of clients' certificates.
+///
+/// # Errors
+/// When the file cannot be read or holds none that can be used.
+pub fn load_authorities(path: &Path) -> Result<Authorities, CertificateError> {
+    let chain = read_chain(path)?;
+    let mut digest = Sha256::new();
+    let mut roots = RootCertStore::empty();
+    for authority in chain {
+        digest.update(&authority);
+        roots
+            .add(authority)
+            .map_err(|source| CertificateError::Unusable {
+                path: path.to_owned(),
+                source,
+            })?;
+    }
+    if roots.is_empty() {
+        return Err(CertificateError::NotPem {
+            what: "certificate",
+            path: path.to_owned(),
+        });
+    }
+    Ok(Authorities {
+        roots: Arc::new(roots),
+        sha256: hex(&digest.finalize()),
+    })
+}
+
+/// The authorities of clients' certificates.
+#[derive(Clone, Debug)]
+pub struct Authorities {
+    roots: Arc<RootCertStore>,
+    /// SHA-256 of all of them (DER), as hex.
+    pub sha256: String,
+}
+
+/// Builds the TLS configuration: the pair by the name that the client gives, our order of cipher
+/// suites, no early data, stateless tickets. `pairs` begins with the main one.
 ///
 /// # Errors
 /// When the crypto library refuses.
 pub fn server_config(
-    certificate: &ServerCertificate,
+    settings: &Tls,
+    pairs: &[ServerCertificate],
+    authorities: Option<&Authorities>,
     tickets: Arc<dyn ProducesTickets>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
+    let required = settings
+        .client
+        .as_ref()
+        .is_some_and(|client| client.required);
+    let verifier = match authorities {
+        Some(authorities) => clients::verifier(authorities, required, &provider)?,
+        None => Arc::new(NoClientAuth),
+    };
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(OnePair(Arc::clone(&certificate.key))));
+        .with_protocol_versions(&versions(settings.version_min))?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(names::ByName::new(pairs)));
     config.ignore_client_order = true;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = tickets;
     Ok(Arc::new(config))
+}
+
+fn versions(version_min: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
+    match version_min {
+        TlsVersion::V12 => vec![&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::V13 => vec![&rustls::version::TLS13],
+    }
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
@@ -18,8 +18,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::authn::client_certificate::PeerCertificate;
+use crate::control_frames::ControlFrames;
+use crate::edge_record;
 use crate::front::Front;
 use crate::listener::Place;
+use crate::metrics::Dropped;
 use crate::state::State;
 
 /// Bytes gathered before they are written, so that header and body leave together.
@@ -37,8 +41,12 @@ pub(crate) struct Connection {
     transport: Transport,
     socket: Arc<SocketDigest>,
     tls: Option<Arc<SslDigest>>,
-    /// Follows HTTP/1; HTTP/2 has framing of its own.
+    /// Kept for the requests that come by this connection.
+    _certificate: Option<Arc<PeerCertificate>>,
+    /// Follows HTTP/1.
     front: Option<Front>,
+    /// Follows HTTP/2, whose framing is otherwise the library's business.
+    frames: Option<Watched>,
     _place: Place,
 }
 
@@ -54,6 +62,8 @@ impl Connection {
             socket: digest(&stream, peer),
             transport: Transport::Plain(BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream)),
             tls: None,
+            _certificate: None,
+            frames: None,
             front: Some(Front::new(peer, state)),
             _place: place,
         }
@@ -77,12 +87,21 @@ impl Connection {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(_) | None => "unknown",
         };
-        let front = (session.alpn_protocol() != Some(b"h2")).then(|| Front::new(peer, state));
-        let tls = SslDigest::new(cipher, version, None, None, Vec::new());
+        let certificate = session
+            .peer_certificates()
+            .and_then(|chain| PeerCertificate::read(chain.first()?))
+            .map(|certificate| state.peer_certificates.keep(certificate));
+        let sha256 = certificate
+            .as_ref()
+            .map_or_else(Vec::new, |certificate| certificate.sha256().to_vec());
+        let tls = SslDigest::new(cipher, version, None, None, sha256);
+        let is_http1 = session.alpn_protocol() != Some(b"h2");
         Self {
             socket: digest(tcp, peer),
             tls: Some(Arc::new(tls)),
-            front,
+            frames: (!is_http1).then(|| Watched::new(peer, Arc::clone(&state))),
+            front: is_http1.then(|| Front::new(peer, state)),
+            _certificate: certificate,
             transport: Transport::Tls(Box::new(BufWriter::with_capacity(
                 WRITE_BUFFER_BYTES,
                 stream,
@@ -107,16 +126,56 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Self {
-            transport, front, ..
+            transport,
+            front,
+            frames,
+            ..
         } = &mut *self;
-        match (transport, front) {
-            (Transport::Plain(stream), Some(front)) => front.poll_read(stream, context, buffer),
-            (Transport::Plain(stream), None) => Pin::new(stream).poll_read(context, buffer),
-            (Transport::Tls(stream), Some(front)) => {
-                front.poll_read(&mut **stream, context, buffer)
-            }
-            (Transport::Tls(stream), None) => Pin::new(stream).poll_read(context, buffer),
+        let before = buffer.filled().len();
+        ready!(poll_read(transport, front.as_mut(), context, buffer))?;
+        match frames {
+            Some(frames) => Poll::Ready(frames.follow(&buffer.filled()[before..])),
+            None => Poll::Ready(Ok(())),
         }
+    }
+}
+
+fn poll_read(
+    transport: &mut Transport,
+    front: Option<&mut Front>,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    match (transport, front) {
+        (Transport::Plain(stream), Some(front)) => front.poll_read(stream, context, buffer),
+        (Transport::Plain(stream), None) => Pin::new(stream).poll_read(context, buffer),
+        (Transport::Tls(stream), Some(front)) => front.poll_read(&mut **stream, context, buffer),
+        (Transport::Tls(stream), None) => Pin::new(stream).poll_read(context, buffer),
+    }
+}
+
+/// The frames of a connection, and whom to tell of a flood.
+#[derive(Debug)]
+struct Watched {
+    frames: ControlFrames,
+    peer: SocketAddr,
+    state: Arc<State>,
+}
+
+impl Watched {
+    fn new(peer: SocketAddr, state: Arc<State>) -> Self {
+        Self {
+            frames: ControlFrames::new(&state.snapshot().settings.limits),
+            peer,
+            state,
+        }
+    }
+
+    fn follow(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.frames.follow(bytes).map_err(|_| {
+            edge_record::dropped(&self.state, self.peer.ip(), Dropped::FrameFlood);
+            io::ErrorKind::ConnectionAborted.into()
+        })
     }
 }
 

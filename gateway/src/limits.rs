@@ -11,6 +11,7 @@ use http::{HeaderName, Version};
 use pingora::http::RequestHeader;
 
 use crate::refusal::Refusal;
+use crate::wire;
 
 /// Checks size and shape of a request header.
 ///
@@ -84,11 +85,7 @@ fn check_fields(header: &RequestHeader) -> Result<(), Refusal> {
         if name.as_str().contains('_') {
             return Err(Refusal::Malformed("a field name has an underscore"));
         }
-        if value
-            .as_bytes()
-            .iter()
-            .any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f)
-        {
+        if wire::has_control(value.as_bytes()) {
             return Err(Refusal::Malformed("a field has a control character"));
         }
     }
@@ -161,6 +158,19 @@ fn is_authority(text: &str) -> bool {
         },
     );
     port_fits && host_fits
+}
+
+/// Returns the name in an authority if it is one of ours: listed, or if none is listed any.
+pub(crate) fn our_name<'a>(authority: &'a str, listen: &Listen) -> Option<&'a str> {
+    if !is_authority(authority) {
+        return None;
+    }
+    let (name, _) = split_port(authority);
+    let listed = listen
+        .host_names
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name));
+    (listed || listen.host_names.is_empty() || is_loopback_name(name)).then_some(name)
 }
 
 fn split_port(text: &str) -> (&str, Option<&str>) {

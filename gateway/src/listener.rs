@@ -28,6 +28,7 @@ use crate::metrics::Dropped;
 use crate::peer_user;
 use crate::proxy::Proxy;
 use crate::random;
+use crate::service_manager::ServiceManager;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 
@@ -47,12 +48,29 @@ pub struct ListenError {
 
 fn hint(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::AddrInUse {
-        "; choose another with --port or LOKI_DASHBOARD_PORT"
+        "; choose another port: --port, LOKI_DASHBOARD_PORT, operations.listen or redirect.listen"
     } else if error.kind() == io::ErrorKind::PermissionDenied {
         "; ports below 1024 need a privilege"
     } else {
         ""
     }
+}
+
+/// Binds an address.
+///
+/// # Errors
+/// When the port is taken or may not be used.
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let error = |source| ListenError { address, source };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }
+    .map_err(error)?;
+    socket.set_reuseaddr(true).map_err(error)?;
+    socket.bind(address).map_err(error)?;
+    socket.listen(BACKLOG).map_err(error)
 }
 
 /// A bound listener.
@@ -62,22 +80,30 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds the address; must be called inside the tokio runtime.
+    /// Binds the address, or takes the socket that the service manager holds for it; must be called
+    /// inside the tokio runtime.
     ///
     /// # Errors
-    /// When the port is taken or may not be used.
-    pub(crate) fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+    /// When the port is taken or may not be used, or the passed socket is of another address.
+    pub(crate) fn begin(
+        address: SocketAddr,
+        manager: &ServiceManager,
+    ) -> Result<Self, ListenError> {
         let error = |source| ListenError { address, source };
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }
-        .map_err(error)?;
-        socket.set_reuseaddr(true).map_err(error)?;
-        socket.bind(address).map_err(error)?;
+        let socket = match manager.socket().map_err(error)? {
+            None => bind(address)?,
+            Some(passed) => {
+                let found = passed.local_addr().map_err(error)?;
+                if found != address {
+                    return Err(error(io::Error::other(format!(
+                        "the service manager holds {found}: set listen.host and listen.port to it"
+                    ))));
+                }
+                TcpListener::from_std(passed).map_err(error)?
+            }
+        };
         Ok(Self {
-            socket: socket.listen(BACKLOG).map_err(error)?,
+            socket,
             places: Arc::default(),
         })
     }
@@ -147,6 +173,7 @@ impl Visit {
         proxy: Arc<HttpProxy<Proxy>>,
         shutdown: ShutdownWatch,
     ) {
+        let _open = self.state.metrics.connection();
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot switch off Nagle's algorithm");
         }
@@ -203,12 +230,20 @@ impl Visit {
         let handshake_timeout = self.snapshot.settings.limits.handshake_timeout;
         let shaking = tokio::time::timeout(handshake_timeout, acceptor.accept(stream));
         match shaking.await {
-            Ok(Ok(stream)) => Some(Connection::tls(
-                stream,
-                self.peer,
-                place,
-                Arc::clone(&self.state),
-            )),
+            Ok(Ok(stream)) => {
+                let (_, agreed) = stream.get_ref();
+                let group = agreed.negotiated_key_exchange_group();
+                let group = group.map(|group| group.name());
+                self.state
+                    .metrics
+                    .handshake(agreed.protocol_version(), group);
+                Some(Connection::tls(
+                    stream,
+                    self.peer,
+                    place,
+                    Arc::clone(&self.state),
+                ))
+            }
             Ok(Err(error)) => {
                 tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
                 edge_record::dropped(&self.state, self.peer.ip(), Dropped::HandshakeFailed);

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use chrono::SecondsFormat;
 use config::contract::reload::Attempt;
 use config::gateway::reload::{Difference, difference};
@@ -24,11 +25,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::audit::record::{Draft, Outcome, Phase, SYSTEM};
 use crate::clock;
 use crate::endpoint::EndpointFile;
+use crate::service_manager::ServiceManager;
 use crate::settings_change;
 use crate::settings_source::SettingsSource;
-use crate::snapshot::{Materials, Snapshot, SnapshotError};
+use crate::snapshot::{Snapshot, SnapshotError};
 use crate::state::State;
-use look::Looks;
+use crate::tokens::index::Index;
+pub(crate) use look::Looks;
 pub(crate) use reloads::{Asks, Reloads};
 
 /// The audit action of an attempt to take a new state into use.
@@ -43,13 +46,22 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Follows the files, the process's signals and the operators' commands.
 #[derive(Debug)]
 pub(crate) struct Reload {
-    state: Arc<State>,
-    source: SettingsSource,
-    materials: Materials,
-    endpoint: EndpointFile,
-    looks: Looks,
-    signals: Signals,
-    asks: Asks,
+    /// Where the new state is published.
+    pub(crate) state: Arc<State>,
+    /// Where the settings come from.
+    pub(crate) source: SettingsSource,
+    /// The tokens, which are followed by themselves.
+    pub(crate) tokens: Arc<ArcSwap<Index>>,
+    /// The announced endpoint.
+    pub(crate) endpoint: EndpointFile,
+    /// What was seen of the files.
+    pub(crate) looks: Looks,
+    /// The signals.
+    pub(crate) signals: Signals,
+    /// The operators' commands.
+    pub(crate) asks: Asks,
+    /// Who is told about it.
+    pub(crate) manager: ServiceManager,
 }
 
 /// Why a new state is not taken into use.
@@ -113,35 +125,10 @@ impl Signals {
 }
 
 impl Reload {
-    /// Begins with the state in use.
-    pub(crate) fn new(
-        state: Arc<State>,
-        source: SettingsSource,
-        materials: Materials,
-        endpoint: EndpointFile,
-        signals: Signals,
-        asks: Asks,
-    ) -> Self {
-        let looks = Looks::begin(&files(&source, &state.snapshot()));
-        Self {
-            state,
-            source,
-            materials,
-            endpoint,
-            looks,
-            signals,
-            asks,
-        }
-    }
-
-    /// Returns the announced endpoint.
-    pub(crate) const fn endpoint(&self) -> &EndpointFile {
-        &self.endpoint
-    }
-
     /// Reloads on SIGHUP, on command and when the files change, until SIGTERM or SIGINT; returns
     /// which.
     pub(crate) async fn until_told_to_stop(&mut self) -> &'static str {
+        self.looks = Looks::begin(&files(&self.source, &self.state.snapshot()));
         let mut ticks = interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -191,6 +178,12 @@ impl Reload {
                 failures
             }
         };
+        let status = match failures.first() {
+            None => format!("state {} in use", self.state.snapshot().generation),
+            Some(failure) => format!("the last reload was rejected: {failure}"),
+        };
+        self.manager
+            .tell(&format!("STATUS={}", status.replace('\n', " ")));
         self.state.metrics.reload(failures.is_empty());
         self.record(CONFIG_RELOAD, "config:gateway", cause, &changed, &failures);
         self.state.reloads.remember(Attempt {
@@ -215,7 +208,7 @@ impl Reload {
         let found = difference(&before.effective, &loaded.effective);
         changed.clone_from(&found.changed);
         refuse_what_cannot_change(before, &loaded, found)?;
-        let after = Snapshot::build(loaded, &self.materials, Some(before), clock::now())?;
+        let after = Snapshot::build(loaded, &self.tokens, Some(before), clock::now())?;
         settings_change::record(&self.state.home, &after.effective, &self.state.audit)
             .await
             .map_err(Rejected::NotRecorded)?;
@@ -286,7 +279,7 @@ fn refuse_what_cannot_change(
 fn files(source: &SettingsSource, snapshot: &Snapshot) -> Vec<PathBuf> {
     let mut files = vec![source.file().to_owned()];
     if let Some(tls) = &snapshot.settings.tls {
-        files.extend([tls.certificate.clone(), tls.key.clone()]);
+        files.extend(tls.files());
     }
     files
 }

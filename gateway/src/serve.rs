@@ -10,29 +10,38 @@ use arc_swap::ArcSwap;
 use config::contract::caller::StatementKey;
 use config::contract::id::InstanceId;
 use config::gateway::{GatewaySettings, Loaded};
+use config::home::Home;
+use config::load::Effective;
 use config::private;
 use config::secret::{self, KeyFileError};
 use pingora::apps::HttpServerOptions;
+use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
+use crate::audit::syslog::Forwarder;
 use crate::audit::{Audit, AuditError};
+use crate::authn::client_certificate::PeerCertificates;
 use crate::certificate::{self, CertificateError};
 use crate::clock;
 use crate::edge_record;
 use crate::endpoint::EndpointFile;
+use crate::idempotency::Answers;
 use crate::listener::{ListenError, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::random::{self, NoRandomness};
-use crate::reload::{Reload, Reloads, Signals};
+use crate::rates::Rates;
+use crate::reload::{Looks, Reload, Reloads, Signals};
 use crate::runtime_client::RuntimeClient;
+use crate::service_manager::ServiceManager;
 use crate::settings_change;
 use crate::settings_source::SettingsSource;
-use crate::snapshot::{Materials, Snapshot, SnapshotError};
+use crate::side::Side;
+use crate::snapshot::{Snapshot, SnapshotError};
 use crate::state::State;
 use crate::statement::Statements;
 use crate::stream::Streams;
@@ -122,7 +131,7 @@ pub fn run(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Result<()
         tracing::debug!("the crypto library was installed before");
     }
     if let Some(tls) = &loaded.settings.tls {
-        certificate::load(tls, clock::now())?;
+        certificate::load(&tls.pair, clock::now())?;
     }
     prepare_home(&loaded.settings)?;
     raise_open_files();
@@ -166,34 +175,35 @@ fn prepare_home(settings: &GatewaySettings) -> Result<(), Failure> {
 async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Result<(), Failure> {
     let settings = loaded.settings.clone();
     let statements = statements(&settings)?;
-    let listener = Listener::bind(settings.listen.address)?;
+    let manager = ServiceManager::from_process();
+    let listener = Listener::begin(settings.listen.address, &manager)?;
     let address = listener.address().map_err(Failure::System)?;
-    let audit = Audit::open(
+    let side = Side::bind(settings.side, address.port())?;
+    let audit = Audit::start(
         &settings.home,
-        settings.audit_enabled,
+        &settings.audit,
         settings.limits.audit_queue_max,
     )?;
-    settings_change::record(&settings.home, &loaded.effective, &audit)
-        .await
-        .map_err(|source| Failure::Home {
-            path: settings.home.dashboard().display().to_string(),
-            source,
-        })?;
+    note_settings(&settings.home, &loaded.effective, &audit).await?;
+    let forwarder = forwarder(&settings, &audit)?;
     let watch = TokenWatch::start(&settings.home, report_tokens)?;
-    let materials = Materials::new(watch.index())?;
-    let snapshot = Snapshot::build(loaded, &materials, None, clock::now())?;
+    let tokens = watch.index();
+    let snapshot = Snapshot::build(loaded, &tokens, None, clock::now())?;
     let (reloads, asks) = Reloads::new(source.file().to_owned());
     let state = Arc::new(State {
         current: ArcSwap::from_pointee(snapshot),
         reloads,
-        audit_enabled: settings.audit_enabled,
+        audit_enabled: settings.audit.enabled,
         audit: audit.clone(),
-        metrics: Metrics::new(audit.tally()),
+        metrics: metrics(&settings, &audit),
         statements,
         runtime: RuntimeClient::new(settings.runtime.socket),
         suppression: Suppression::default(),
         streams: Streams::default(),
+        peer_certificates: PeerCertificates::default(),
         throttle: Throttle::new(settings.limits.failed_credentials_max),
+        idempotency: Answers::default(),
+        rates: Rates::default(),
         stopping: watch::Sender::new(false),
         home: settings.home,
     });
@@ -203,30 +213,75 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
     let endpoint = EndpointFile::write(&state.snapshot(), address).map_err(Failure::System)?;
     tracing::info!(url = endpoint.url(), "listening");
     let stopping = state.stopping.subscribe();
+    side.serve(&state, &stopping);
     let serving = tokio::spawn(listener.serve(proxy, Arc::clone(&state), stopping));
+    manager.tell(&format!("READY=1\nSTATUS=listening on {}", endpoint.url()));
 
     let summarising = tokio::spawn(edge_record::summarise(Arc::clone(&state)));
-    let mut reload = Reload::new(
-        Arc::clone(&state),
+    let mut reload = Reload {
+        state: Arc::clone(&state),
+        looks: Looks::default(),
         source,
-        materials,
+        tokens,
         endpoint,
         signals,
         asks,
-    );
+        manager,
+    };
 
     let cause = reload.until_told_to_stop().await;
     tracing::info!(cause, "stopping");
+    reload.manager.tell("STOPPING=1");
     state.stopping.send_replace(true);
     report_drain(serving.await);
-    reload.endpoint().remove();
+    reload.endpoint.remove();
     summarising.abort();
     edge_record::summary(&state, &state.suppression.turn());
     drop(watch);
+    close(audit, forwarder).await;
+    Ok(())
+}
+
+/// Records whether the settings are other ones than the last time.
+async fn note_settings(home: &Home, effective: &[Effective], audit: &Audit) -> Result<(), Failure> {
+    settings_change::record(home, effective, audit)
+        .await
+        .map_err(|source| Failure::Home {
+            path: home.dashboard().display().to_string(),
+            source,
+        })
+}
+
+/// Brings the last audit records to the disk, and then to the syslog receiver.
+async fn close(audit: Audit, forwarder: Option<Forwarder>) {
     if audit.close().await.is_err() {
         tracing::error!("the last audit records could not be written");
     }
-    Ok(())
+    let Some(forwarder) = forwarder else {
+        return;
+    };
+    let ended = tokio::task::spawn_blocking(|| forwarder.end()).await;
+    if ended.is_err() {
+        tracing::error!("the syslog thread failed");
+    }
+}
+
+/// Begins to send the audit trail to the syslog receiver, if one is set.
+fn forwarder(settings: &GatewaySettings, audit: &Audit) -> Result<Option<Forwarder>, AuditError> {
+    let receiver = settings.audit.syslog.as_ref();
+    receiver
+        .filter(|_| audit.is_enabled())
+        .map(|receiver| Forwarder::start(&settings.home, receiver, audit.tally()))
+        .transpose()
+}
+
+fn metrics(settings: &GatewaySettings, audit: &Audit) -> Metrics {
+    let metrics = Metrics::new(audit.tally());
+    if settings.audit.syslog.is_some() {
+        metrics.with_forwarding()
+    } else {
+        metrics
+    }
 }
 
 /// Begins to state callers, with the newest key and a name for this run.
@@ -258,10 +313,15 @@ fn http_proxy(state: Arc<State>) -> Arc<HttpProxy<Proxy>> {
         max_retries: 2,
         ..ServerConf::default()
     };
+    let limits = state.snapshot().settings.limits.clone();
     let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(state.snapshot().settings.limits.idle_timeout);
+    options.h2_idle_timeout = Some(limits.idle_timeout);
+    let mut http2 = default_h2_options();
+    http2.max_concurrent_streams(limits.http2_streams_max);
+    http2.max_header_list_size(limits.header_bytes_max);
     let mut proxy = HttpProxy::new(Proxy::new(state), Arc::new(conf));
     proxy.server_options = Some(options);
+    proxy.h2_options = Some(http2);
     proxy.handle_init_modules();
     Arc::new(proxy)
 }

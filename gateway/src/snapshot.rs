@@ -1,22 +1,23 @@
-//! Settings, tokens, issuer and certificate as one state, replaced as a whole.
+//! Settings, tokens, issuers and certificate as one state, replaced as a whole.
 //!
 //! Invariant: a request sees one snapshot from start to end, and a connection's handshake one; a new
 //! state is built completely before anybody sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use config::gateway::{GatewaySettings, Loaded, oidc};
-use config::home::Home;
+use config::gateway::{GatewaySettings, Loaded};
 use config::load::Effective;
 use rustls::server::{ProducesTickets, ServerConfig};
-use tokio::task::AbortHandle;
 
 use crate::authn::Schemes;
+use crate::authn::client_certificate::PeerCertificate;
 use crate::authn::oidc::fetch::FetchError;
-use crate::authn::oidc::live::LiveIssuer;
+use crate::authn::oidc::issuers::Issuers;
 use crate::certificate::{self, CertificateError};
+use crate::metrics::TokenCounts;
 use crate::tokens::index::Index;
 
 /// One state.
@@ -32,8 +33,10 @@ pub(crate) struct Snapshot {
     pub(crate) effective: Vec<Effective>,
     /// The TLS configuration; without it, plain HTTP.
     pub(crate) tls: Option<Tls>,
-    tokens: Option<Arc<ArcSwap<Index>>>,
-    issuer: Option<Arc<FollowedIssuer>>,
+    /// The tokens, which are followed by themselves.
+    pub(crate) tokens: Arc<ArcSwap<Index>>,
+    /// The issuers whose tokens are accepted too.
+    pub(crate) issuers: Issuers,
 }
 
 /// What a handshake needs.
@@ -41,8 +44,11 @@ pub(crate) struct Snapshot {
 pub(crate) struct Tls {
     /// The configuration of the TLS library.
     pub(crate) config: Arc<ServerConfig>,
-    /// SHA-256 of the leaf (DER), as hex.
+    /// SHA-256 of the main pair's leaf (DER), as hex.
     pub(crate) leaf_sha256: String,
+    /// SHA-256 of the authorities of clients, as hex.
+    authorities_sha256: Option<String>,
+    tickets: Arc<dyn ProducesTickets>,
 }
 
 /// Why a state cannot be built.
@@ -59,65 +65,62 @@ pub(crate) enum SnapshotError {
     Tls(#[from] rustls::Error),
 }
 
-/// What every state of a run is built from besides its settings.
-#[derive(Debug)]
-pub(crate) struct Materials {
-    tokens: Arc<ArcSwap<Index>>,
-    tickets: Arc<dyn ProducesTickets>,
-}
-
-impl Materials {
-    /// Takes the tokens, which are followed by themselves, and makes the keys of session tickets.
-    ///
-    /// # Errors
-    /// When the crypto library refuses.
-    pub(crate) fn new(tokens: Arc<ArcSwap<Index>>) -> Result<Self, SnapshotError> {
-        Ok(Self {
-            tokens,
-            tickets: certificate::tickets()?,
-        })
-    }
-}
-
 impl Snapshot {
-    /// Builds a state. An issuer whose settings are as `before` stays in use with its keys.
+    /// Builds a state; the tokens are followed by themselves. Issuers whose settings are as `before` stay in
+    /// use with their keys.
     ///
     /// # Errors
     /// When the certificate or the issuer cannot be used.
     pub(crate) fn build(
         loaded: Loaded<GatewaySettings>,
-        materials: &Materials,
+        tokens: &Arc<ArcSwap<Index>>,
         before: Option<&Self>,
         now: DateTime<Utc>,
     ) -> Result<Self, SnapshotError> {
         let settings = loaded.settings;
         let tls = match &settings.tls {
-            Some(files) => Some(Tls::load(files, materials, now)?),
+            Some(files) => Some(Tls::load(files, before, now)?),
             None => None,
         };
-        let issuer = match &settings.oidc {
-            Some(issuer) => Some(FollowedIssuer::like(issuer, &settings.home, before)?),
-            None => None,
-        };
+        let kept = before.map(|before| &before.issuers);
+        let issuers = Issuers::new(&settings.issuers, &settings.home, kept)?;
         Ok(Self {
             generation: before.map_or(1, |before| before.generation + 1),
             loaded_at: now,
-            tokens: settings
-                .opaque_tokens
-                .then(|| Arc::clone(&materials.tokens)),
+            tokens: Arc::clone(tokens),
             tls,
-            issuer,
+            issuers,
             settings,
             effective: loaded.effective,
         })
     }
 
-    /// Returns what credentials are checked against.
-    pub(crate) fn schemes(&self) -> Schemes<'_> {
+    /// Returns what credentials are checked against, on a connection with this certificate.
+    pub(crate) fn schemes<'a>(&'a self, certificate: Option<&'a PeerCertificate>) -> Schemes<'a> {
         Schemes {
-            tokens: self.tokens.as_deref(),
-            issuer: self.issuer.as_deref().map(|issuer| &*issuer.live),
+            tokens: self.settings.opaque_tokens.then_some(&*self.tokens),
+            withdrawn: &self.tokens,
+            issuers: &self.issuers,
+            certificate,
+            principals: self
+                .settings
+                .tls
+                .as_ref()
+                .map_or(&[], |tls| tls.principals()),
         }
+    }
+
+    /// Counts the tokens; none where no tokens are accepted.
+    pub(crate) fn token_counts(&self, now: DateTime<Utc>) -> Option<TokenCounts> {
+        self.settings
+            .opaque_tokens
+            .then(|| self.tokens.load().counts(now))
+    }
+
+    /// Returns since when the keys of one issuer were not seen, the longest of all; none where no
+    /// keys are known.
+    pub(crate) fn issuer_keys_age(&self, now: DateTime<Utc>) -> Option<Duration> {
+        self.issuers.keys_age_max(now)
     }
 
     /// Returns the scheme that callers use.
@@ -128,49 +131,42 @@ impl Snapshot {
 
 impl Tls {
     fn load(
-        files: &config::gateway::Tls,
-        materials: &Materials,
+        settings: &config::gateway::tls::Tls,
+        before: Option<&Snapshot>,
         now: DateTime<Utc>,
     ) -> Result<Self, SnapshotError> {
-        let certificate = certificate::load(files, now)?;
-        Ok(Self {
-            config: certificate::server_config(&certificate, Arc::clone(&materials.tickets))?,
-            leaf_sha256: certificate.leaf_sha256,
-        })
-    }
-}
-
-/// An issuer whose keys are looked at until the last snapshot that holds it is gone.
-#[derive(Debug)]
-struct FollowedIssuer {
-    settings: oidc::Issuer,
-    live: Arc<LiveIssuer>,
-    looking: AbortHandle,
-}
-
-impl FollowedIssuer {
-    fn like(
-        settings: &oidc::Issuer,
-        home: &Home,
-        before: Option<&Snapshot>,
-    ) -> Result<Arc<Self>, FetchError> {
+        let pairs = settings
+            .pairs()
+            .map(|pair| certificate::load(pair, now))
+            .collect::<Result<Vec<_>, _>>()?;
+        let authorities = settings
+            .client
+            .as_ref()
+            .map(|client| certificate::load_authorities(&client.ca))
+            .transpose()?;
+        let authorities_sha256 = authorities.as_ref().map(|found| found.sha256.clone());
+        // A resumed session is believed what its first handshake proved, so the keys of tickets
+        // change with whom clients are believed.
         let kept = before
-            .and_then(|before| before.issuer.as_ref())
-            .filter(|kept| kept.settings == *settings);
-        if let Some(kept) = kept {
-            return Ok(Arc::clone(kept));
-        }
-        let live = Arc::new(LiveIssuer::new(settings.clone(), home)?);
-        Ok(Arc::new(Self {
-            settings: settings.clone(),
-            looking: live.watch(),
-            live,
-        }))
-    }
-}
-
-impl Drop for FollowedIssuer {
-    fn drop(&mut self) {
-        self.looking.abort();
+            .and_then(|before| before.tls.as_ref())
+            .filter(|tls| tls.authorities_sha256 == authorities_sha256);
+        let tickets = match kept {
+            Some(tls) => Arc::clone(&tls.tickets),
+            None => certificate::tickets()?,
+        };
+        Ok(Self {
+            config: certificate::server_config(
+                settings,
+                &pairs,
+                authorities.as_ref(),
+                Arc::clone(&tickets),
+            )?,
+            leaf_sha256: pairs
+                .first()
+                .map(|pair| pair.leaf_sha256.clone())
+                .unwrap_or_default(),
+            authorities_sha256,
+            tickets,
+        })
     }
 }

@@ -7,7 +7,10 @@ use config::home::Home;
 use tokio::sync::watch;
 
 use crate::audit::Audit;
+use crate::authn::client_certificate::PeerCertificates;
+use crate::idempotency::Answers;
 use crate::metrics::Metrics;
+use crate::rates::Rates;
 use crate::reload::Reloads;
 use crate::runtime_client::RuntimeClient;
 use crate::snapshot::Snapshot;
@@ -37,10 +40,16 @@ pub(crate) struct State {
     pub(crate) runtime: RuntimeClient,
     /// Bounds the records of refused callers.
     pub(crate) suppression: Suppression,
+    /// The clients' certificates of live connections.
+    pub(crate) peer_certificates: PeerCertificates,
     /// The open streams, by principal.
     pub(crate) streams: Streams,
+    /// Bounds how often one caller may ask.
+    pub(crate) rates: Rates,
     /// Slows down whoever tries credentials.
     pub(crate) throttle: Throttle,
+    /// Answers that asking again gets again.
+    pub(crate) idempotency: Answers,
     /// Turns true once, when the gateway is told to stop.
     pub(crate) stopping: watch::Sender<bool>,
 }

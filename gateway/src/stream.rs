@@ -79,7 +79,13 @@ pub(crate) async fn relay(
 
     let watched = state.metrics.streams();
     watched.opened();
-    let vigil = Vigil::begin(session.req_header(), admitted, state, &settings.streams);
+    let vigil = Vigil::begin(
+        session.req_header(),
+        record.certificate.clone(),
+        admitted,
+        state,
+        &settings.streams,
+    );
     let ended = match answer {
         Answer::Events(_, body) => events::relay(session, record, body, vigil).await,
         Answer::WebSocket(_, upgraded) => {

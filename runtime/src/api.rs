@@ -4,11 +4,13 @@
 //! without a row stop the start. No handler is reached without a valid caller statement that grants
 //! the row's scope.
 
+pub mod approvals;
 pub mod events;
 pub mod figures;
 pub mod learnings;
 pub mod listen;
 pub mod memory;
+pub mod policy;
 pub mod problem;
 pub mod projects;
 pub mod serve;
@@ -33,7 +35,9 @@ use config::contract::caller::Verifier;
 use config::contract::figures as contract_figures;
 use config::contract::operation::{Method, OPERATIONS, Operation, Owner};
 
+use crate::approval::Desk;
 use crate::memory::Memory;
+use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::session::Sessions;
 use crate::store::Store;
@@ -45,6 +49,8 @@ pub struct Api {
     store: Store,
     registry: Registry,
     memory: Memory,
+    desk: Desk,
+    policy: Policy,
     verifier: Arc<Mutex<Verifier>>,
     refused: Arc<AtomicU64>,
     started: Instant,
@@ -53,13 +59,22 @@ pub struct Api {
 impl Api {
     /// Builds the API of a runtime that starts now.
     #[must_use]
-    pub fn new(sessions: Sessions, store: Store, registry: Registry, verifier: Verifier) -> Self {
+    pub fn new(
+        sessions: Sessions,
+        store: Store,
+        registry: Registry,
+        gates: (Desk, Policy),
+        verifier: Verifier,
+    ) -> Self {
+        let (desk, policy) = gates;
         let memory = Memory::new(store.clone(), registry.clone());
         Self {
             sessions,
             memory,
             store,
             registry,
+            desk,
+            policy,
             verifier: Arc::new(Mutex::new(verifier)),
             refused: Arc::default(),
             started: Instant::now(),
@@ -130,6 +145,11 @@ const HANDLERS: &[(&str, Handler)] = &[
     ("control.stop", |method| on(method, control::stop_only)),
     ("control.pause", |method| on(method, control::pause_only)),
     ("control.resume", |method| on(method, control::resume_only)),
+    ("approval.list", |method| on(method, approvals::list)),
+    ("approval.show", |method| on(method, approvals::show)),
+    ("approval.approve", |method| on(method, approvals::approve)),
+    ("approval.reject", |method| on(method, approvals::reject)),
+    ("policy.check", |method| on(method, policy::check)),
     ("project.list", |method| on(method, projects::list)),
     ("project.register", |method| on(method, projects::register)),
     ("project.show", |method| on(method, projects::show)),

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod clone;
+mod diff;
 mod findings;
 mod forward;
 mod git;

@@ -12,12 +12,15 @@ use config::load::Sources;
 use config::runtime::RuntimeSettings;
 use config::secret;
 use runtime::api::{self, Api, listen::Door, listen::Gateway, listen::Lock, serve::Server};
+use runtime::approval::Desk;
 use runtime::arguments::Arguments;
 use runtime::branch::Credential;
+use runtime::egress::Outlet;
+use runtime::policy::Policy;
 use runtime::provider::Providers;
 use runtime::registry::Registry;
 use runtime::sandbox::Sandbox;
-use runtime::session::{Sessions, gate::Standing, recovery, retention, run::Agency};
+use runtime::session::{Sessions, recovery, retention, run::Agency};
 use runtime::shutdown::Signals;
 use runtime::store::Store;
 use runtime::{clock, logging, shutdown};
@@ -32,7 +35,14 @@ fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&format!("bad settings:\n{mistakes}"), 64),
     };
-    match start(loaded, &environment) {
+    let policy = match Policy::new(&loaded.settings.commands) {
+        Ok(policy) => policy,
+        Err(mistakes) => {
+            let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+            return refuse(&format!("bad settings:\n{}", told.join("\n")), 64);
+        }
+    };
+    match start(loaded, policy, &environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&format!("{error:#}"), 1),
     }
@@ -40,15 +50,17 @@ fn main() -> ExitCode {
 
 fn start(
     loaded: Loaded<RuntimeSettings>,
+    policy: Policy,
     environment: &BTreeMap<String, String>,
 ) -> anyhow::Result<()> {
     logging::install(&loaded.settings.log, &loaded.warnings).map_err(anyhow::Error::from_boxed)?;
     let executor = tokio::runtime::Runtime::new().context("cannot start threads")?;
-    executor.block_on(run(Arc::new(loaded.settings), environment))
+    executor.block_on(run(Arc::new(loaded.settings), policy, environment))
 }
 
 async fn run(
     settings: Arc<RuntimeSettings>,
+    policy: Policy,
     environment: &BTreeMap<String, String>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
@@ -59,10 +71,14 @@ async fn run(
         Gateway::OfUser(_) => secret::load_or_create_group_keys(&settings.statement_key)?,
     };
     let store = Store::open(&settings.home.runtime().join("runtime.db")).await?;
-    let sandbox = Sandbox::probe(&settings.home, &settings.jail)?;
-    let gatekeeper = Arc::new(Standing::default());
+    let sandbox = Sandbox::probe(&settings.home, &settings.jail, &settings.sandbox)?;
+    let outlet = Outlet::from_settings(&settings.egress, environment)?;
+    let desk = Desk::new(store.clone(), settings.approvals.clone());
+    desk.find_interrupted().await?;
+    let gatekeeper = Arc::new(desk.clone());
     let token = Credential::new(environment.get("GH_TOKEN").cloned());
-    let agency = Agency::new(Arc::clone(&settings), sandbox, gatekeeper.clone(), token);
+    let settled = Arc::clone(&settings);
+    let agency = Agency::new(settled, sandbox, outlet, gatekeeper.clone(), token);
     let agency = Arc::new(agency);
     let providers = Providers::new(&settings, environment);
     let sessions = Sessions::new(
@@ -73,11 +89,18 @@ async fn run(
         gatekeeper,
     );
     recovery::sweep(&store, &agency, &sessions).await?;
+    desk.end_orphans().await?;
 
     let keys = keys.iter().map(StatementKey::new).collect();
     let verifier = Verifier::new(keys, clock::now().timestamp_millis());
     let registry = Registry::new(store.clone(), Arc::clone(&settings));
-    let api = Api::new(sessions.clone(), store.clone(), registry, verifier);
+    let api = Api::new(
+        sessions.clone(),
+        store.clone(),
+        registry,
+        (desk, policy),
+        verifier,
+    );
     let router = api::router(api)?;
     let server = Server::start(Door::open(&settings.socket, gateway, &lock).await?, router);
     let retention = tokio::spawn(retention::keep_watch(store.clone(), Arc::clone(&settings)));

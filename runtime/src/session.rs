@@ -23,6 +23,7 @@ mod attended;
 mod budget;
 mod carry;
 mod orphans;
+mod outgoing;
 mod publication;
 mod questions;
 mod trail;
@@ -35,21 +36,25 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use config::contract::caller::{Caller, Statement};
 use config::contract::id::SessionId;
 use config::contract::session::{
-    Enforcement, SessionState, SessionView, StartSession, Usage, Verification,
+    Enforcement, Layer, SessionState, SessionView, StartSession, Usage, Verification,
 };
 use config::home::Home;
 use config::runtime::RuntimeSettings;
+use config::runtime::commands::Commands;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::approval::rules;
 use crate::clock;
 use crate::identity::{self, NoRandomness};
 use crate::project::{Project, ProjectError};
-use crate::provider::Providers;
+use crate::provider::{Command, Providers};
 use crate::registry::{Registry, RegistryError};
+use crate::sandbox::Profile;
 use crate::store::{NewEvent, NewSession, StartKey, Store, StoreError};
 use acceptance::{Accepted, Unacceptable};
 use gate::Gatekeeper;
@@ -59,11 +64,12 @@ use queue::{Full, Place, Queue};
 /// Does the work of a session, from its start to its end. The seam between the life of a session
 /// and what an agent needs.
 pub trait Worker: fmt::Debug + Send + Sync + 'static {
-    /// Returns what this host enforces, or why nothing may start on it, with the fix.
+    /// Returns what this host enforces on a session held like this, or why it may not start, with the
+    /// fix.
     ///
     /// # Errors
-    /// When the host cannot enforce what the settings demand.
-    fn admit(&self) -> Result<Vec<Enforcement>, String>;
+    /// When the host cannot enforce what the settings or the profile demand.
+    fn admit(&self, profile: &Profile) -> Result<Vec<Enforcement>, String>;
 
     /// Returns what a session's agent changed, up to its last checkpoint.
     fn diff<'work>(
@@ -256,37 +262,19 @@ impl Inner {
             return Ok(view);
         }
         let project = self.project(&accepted.project, &statement.caller).await?;
-        let enforcement = self.worker.admit().map_err(StartError::NotAdmitted)?;
+        let allowed_paths = accepted.allowed_paths.as_deref();
+        let (provider, sandbox) = (&accepted.provider, accepted.sandbox);
+        let profile = self.profile(&project, provider, sandbox, allowed_paths)?;
+        let admitted = self.worker.admit(&profile);
+        let enforcement = admitted.map_err(StartError::NotAdmitted)?;
+        let enforcement = self.with_gates(enforcement, &accepted)?;
         let place = self.queue.enter()?;
         let now = clock::now();
+        let (provider, policy) = (accepted.provider.clone(), accepted.policy.clone());
+        let session = asked_for(accepted, &statement, &project, enforcement, now)?;
         let session = NewSession {
-            view: SessionView {
-                id: identity::session_id()?,
-                state: SessionState::Created,
-                reason: None,
-                project: project.directory().display().to_string(),
-                prd: accepted.prd_name,
-                provider: accepted.provider.name().to_owned(),
-                started_by: statement.caller.user.clone(),
-                iteration: 0,
-                iterations_max: accepted.iterations_max,
-                branch: String::new(),
-                verification: Verification::Pending,
-                hand_off: None,
-                effective_enforcement: enforcement,
-                cost_usd: None,
-                usage: Usage::default(),
-                budget_usd: accepted.budget_usd,
-                model: accepted.model,
-                created_at: clock::written(now),
-                ended_at: None,
-            },
-            prd_text: accepted.prd_text,
-            principal: statement.caller.principal.clone(),
-            request_id: statement.request_id.clone(),
-            branch_protection: accepted.branch_protection,
-            readable: statement.caller.projects.clone(),
             start_key: start_key.clone(),
+            ..session
         };
         let first = NewEvent::new("state", json!({ "to": SessionState::Created }));
         // Shutdown looks at the table; a session that is not in it by then must not come to be.
@@ -302,9 +290,11 @@ impl Inner {
         let view = session.view.clone();
         let assignment = Assignment {
             prd_text: session.prd_text,
-            provider: accepted.provider,
+            provider,
             project,
+            profile,
             branch_protection: session.branch_protection,
+            policy,
             readable: session.readable,
             request_id: session.request_id,
         };
@@ -354,6 +344,21 @@ impl Inner {
         }
     }
 
+    /// Settles how tightly the session's programs are held.
+    fn profile(
+        &self,
+        project: &Project,
+        provider: &Command,
+        sandbox: bool,
+        allowed_paths: Option<&[String]>,
+    ) -> Result<Profile, Unacceptable> {
+        let of_runtime = self.settings.allowed_paths.as_deref();
+        let mut profile = Profile::new(project.directory(), sandbox, of_runtime, allowed_paths)?;
+        profile.check_present()?;
+        profile.variables = !provider.given().is_empty();
+        Ok(profile)
+    }
+
     /// Checks the project that was asked for, and whether the caller may work on it.
     async fn project(&self, asked: &str, caller: &Caller) -> Result<Project, StartError> {
         let path = Path::new(asked).to_owned();
@@ -369,6 +374,33 @@ impl Inner {
         } else {
             Err(StartError::OtherProject(directory))
         }
+    }
+
+    /// Adds what the gates enforce; with `jail.require_enforcement` each of them has to hold.
+    fn with_gates(
+        &self,
+        mut enforcement: Vec<Enforcement>,
+        accepted: &Accepted,
+    ) -> Result<Vec<Enforcement>, StartError> {
+        let explicit =
+            self.settings.commands != Commands::default() || !accepted.blocked_commands.is_empty();
+        let gates = rules::enforcement(accepted.freedom, accepted.provider.name(), explicit);
+        let missing = gates.iter().find(|row| match row.layer {
+            Layer::Kernel | Layer::Proxy | Layer::Gate => false,
+            Layer::GateRequestBound | Layer::Advisory | Layer::Unavailable => {
+                explicit || row.control != rules::BLOCKED_COMMANDS
+            }
+        });
+        if let Some(row) = missing
+            && self.settings.jail.require_enforcement
+        {
+            return Err(StartError::NotAdmitted(format!(
+                "cannot enforce {}; fix: set jail.require_enforcement = false to go without",
+                row.control
+            )));
+        }
+        enforcement.extend(gates);
+        Ok(enforcement)
     }
 
     /// Sees one session through: waits for its turn, lets it work, records its end.
@@ -403,6 +435,9 @@ impl Inner {
             tracing::info!(session = %id, "session is left for the next run to carry on");
         } else {
             live.end(ending).await;
+            if let Err(error) = self.gatekeeper.ended(&id).await {
+                tracing::error!(session = %id, %error, "approvals of an ended session not ended");
+            }
         }
         self.table().live.retain(|other| other.id() != &id);
         live.leave();
@@ -441,6 +476,50 @@ impl Ending {
             reason: Some(reason),
         }
     }
+}
+
+/// Puts down what was asked for as a session that is not stored yet.
+fn asked_for(
+    accepted: Accepted,
+    statement: &Statement,
+    project: &Project,
+    enforcement: Vec<Enforcement>,
+    now: DateTime<Utc>,
+) -> Result<NewSession, NoRandomness> {
+    Ok(NewSession {
+        view: SessionView {
+            id: identity::session_id()?,
+            state: SessionState::Created,
+            reason: None,
+            project: project.directory().display().to_string(),
+            prd: accepted.prd_name,
+            provider: accepted.provider.name().to_owned(),
+            started_by: statement.caller.user.clone(),
+            autonomy_mode: accepted.freedom.mode,
+            staged_autonomy: accepted.freedom.staged,
+            iteration: 0,
+            iterations_max: accepted.iterations_max,
+            branch: String::new(),
+            verification: Verification::Pending,
+            hand_off: None,
+            effective_enforcement: enforcement,
+            cost_usd: None,
+            usage: Usage::default(),
+            budget_usd: accepted.budget_usd,
+            model: accepted.model,
+            created_at: clock::written(now),
+            ended_at: None,
+        },
+        prd_text: accepted.prd_text,
+        principal: statement.caller.principal.clone(),
+        request_id: statement.request_id.clone(),
+        branch_protection: accepted.branch_protection,
+        blocked_commands: accepted.blocked_commands,
+        sandbox: accepted.sandbox,
+        allowed_paths: accepted.allowed_paths,
+        readable: statement.caller.projects.clone(),
+        start_key: None,
+    })
 }
 
 /// Returns a digest of what was asked for; the same request gives the same.

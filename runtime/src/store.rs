@@ -4,6 +4,7 @@
 //! state changes only by a [`Move`](crate::session::state::Move), compared with what is stored. No
 //! other module speaks SQL.
 
+mod approvals;
 mod board;
 mod episodes;
 mod events;
@@ -27,6 +28,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::watch;
 
+pub use approvals::{Decider, NewApproval, StoredApproval};
 pub use events::NewEvent;
 pub use learnings::{Learned, LearningQuestion, any_word, words};
 pub use processes::Process;

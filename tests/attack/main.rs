@@ -9,4 +9,7 @@
     clippy::disallowed_methods,
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
+
+mod containers;
+mod manifests;
 mod vendors;

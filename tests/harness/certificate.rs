@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
@@ -29,6 +32,16 @@ impl Certificate {
     #[must_use]
     pub fn good(directory: &Path, name: &str) -> Self {
         Self::from_params(directory, name, parameters())
+    }
+
+    /// Makes a pair for another host in `directory` under a name of its own.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn for_host(directory: &Path, name: &str, host: &str) -> Self {
+        let parameters = CertificateParams::new(vec![host.to_owned()]).expect("a host's name");
+        Self::from_params(directory, name, parameters)
     }
 
     /// Makes a pair whose time is over.
@@ -92,15 +105,101 @@ impl Certificate {
         let certificate = parameters
             .self_signed(&key)
             .expect("a certificate can be made");
+        Self::write(directory, name, &certificate.pem(), &key)
+    }
+
+    fn write(directory: &Path, name: &str, pem: &str, key: &KeyPair) -> Self {
         let pair = Self {
             certificate: directory.join(format!("{name}-cert.pem")),
             key: directory.join(format!("{name}-key.pem")),
         };
-        fs::write(&pair.certificate, certificate.pem()).expect("it can be written");
+        fs::write(&pair.certificate, pem).expect("it can be written");
         fs::write(&pair.key, key.serialize_pem()).expect("it can be written");
         set_mode(&pair.key, 0o600);
         pair
     }
+}
+
+/// An authority that vouches for clients.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: PathBuf,
+    name: String,
+}
+
+impl Authority {
+    /// Makes one, with its certificate in `directory` under a name of its own.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn new(directory: &Path, name: &str) -> Self {
+        let mut parameters = CertificateParams::new(Vec::new()).expect("no names");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        parameters.distinguished_name = common_name(name);
+        let key = KeyPair::generate().expect("a key can be made");
+        let issuer = CertifiedIssuer::self_signed(parameters, key).expect("an authority");
+        let authority = Self {
+            issuer,
+            directory: directory.to_owned(),
+            name: name.to_owned(),
+        };
+        fs::write(authority.file(), authority.issuer.pem()).expect("it can be written");
+        authority
+    }
+
+    /// Returns the file with its certificate (PEM).
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.directory.join(format!("{}-ca.pem", self.name))
+    }
+
+    /// Vouches for a client with this common name, whose other name is a URI.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[must_use]
+    pub fn client(&self, name: &str, uri: &str) -> Certificate {
+        self.issue(name, uri, |_| {})
+    }
+
+    /// Vouches for a client whose time is over.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[must_use]
+    pub fn expired_client(&self, name: &str, uri: &str) -> Certificate {
+        self.issue(name, uri, |parameters| {
+            parameters.not_before = date_time_ymd(2020, 1, 1);
+            parameters.not_after = date_time_ymd(2020, 2, 1);
+        })
+    }
+
+    fn issue(&self, name: &str, uri: &str, change: fn(&mut CertificateParams)) -> Certificate {
+        let mut parameters = CertificateParams::new(Vec::new()).expect("no names");
+        parameters.distinguished_name = common_name(name);
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let uri = uri.try_into().expect("a URI is ASCII");
+        parameters.subject_alt_names = vec![SanType::URI(uri)];
+        change(&mut parameters);
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = parameters.signed_by(&key, &self.issuer);
+        let certificate = certificate.expect("a certificate can be made");
+        Certificate::write(&self.directory, name, &certificate.pem(), &key)
+    }
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.name)
+    }
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut names = DistinguishedName::new();
+    names.push(DnType::CommonName, name);
+    names
 }
 
 /// Sets the permission bits of a file.

@@ -53,6 +53,24 @@ impl Client {
         }
     }
 
+    /// Returns the same client, which offers HTTP/2 alone; its connections carry bytes, for nothing
+    /// here knows frames.
+    ///
+    /// # Panics
+    /// When it speaks no TLS.
+    #[must_use]
+    pub fn offering_http2(&self) -> Self {
+        let Place::Tls(address, configuration) = &self.place else {
+            panic!("HTTP/2 is offered over TLS alone");
+        };
+        let mut configuration = ClientConfig::clone(configuration);
+        configuration.alpn_protocols = vec![b"h2".to_vec()];
+        Self {
+            place: Place::Tls(*address, Arc::new(configuration)),
+            token: self.token.clone(),
+        }
+    }
+
     /// Speaks plain HTTP over a Unix socket.
     #[must_use]
     pub const fn unix(socket: PathBuf) -> Self {
@@ -293,6 +311,15 @@ impl Connection {
     pub fn write(&mut self, bytes: &[u8]) {
         let stream = self.0.get_mut();
         drop(stream.write_all(bytes).and_then(|()| stream.flush()));
+    }
+
+    /// Sends bytes as they are; returns whether the other side still takes them.
+    pub fn try_write(&mut self, bytes: &[u8]) -> bool {
+        let stream = self.0.get_mut();
+        stream
+            .write_all(bytes)
+            .and_then(|()| stream.flush())
+            .is_ok()
     }
 
     /// Returns the next bytes that come; none at the end.

@@ -1,5 +1,7 @@
 //! TLS by the documented variables and flags; a pair that cannot protect anybody stops the start.
 
+use std::path::Path;
+
 use rustix::process::Signal;
 use tests::certificate::{Certificate, set_mode};
 use tests::client::Client;
@@ -121,6 +123,71 @@ fn a_renewed_certificate_is_used_without_a_restart_and_a_bad_one_is_not() {
     let mut command = deployment.command("loki");
     let finished = command::run(command.arg("status").env("LOKI_TOKEN", &token.raw));
     assert_eq!(finished.code, 0, "the command line follows: {finished}");
+}
+
+/// Runs curl against a name of the gateway, trusting one certificate.
+fn curl(deployment: &Deployment, name: &str, trusted: &Path, more: &[&str]) -> Finished {
+    let url = deployment.endpoint().unwrap().url;
+    let port = url.rsplit(':').next().unwrap();
+    let mut curl = deployment.foreign_command("curl");
+    curl.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cacert"])
+        .arg(trusted)
+        .args(["--resolve", &format!("{name}:{port}:127.0.0.1")])
+        .args(more)
+        .arg(format!("https://{name}:{port}/health"));
+    command::run(&mut curl)
+}
+
+#[test]
+fn each_name_gets_its_certificate_and_a_stranger_the_main_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Certificate::for_host(folder.path(), "api", "api.example.org");
+    let agents = Certificate::for_host(folder.path(), "agents", "*.agents.example.org");
+    let settings = format!(
+        "[tls.pairs.api]\ncertificate = {:?}\nkey = {:?}\n[tls.pairs.agents]\ncertificate = {:?}\nkey = {:?}\n",
+        api.certificate, api.key, agents.certificate, agents.key
+    );
+    let deployment = Deployment::builder()
+        .with_tls()
+        .with_tokens()
+        .with_gateway_settings(&settings)
+        .start();
+    let main = deployment.root().join("server-cert.pem");
+    let status = |name: &str, trusted: &Path| curl(&deployment, name, trusted, &[]);
+    assert_ne!(status("api.example.org", &main).code, 0);
+    assert_ne!(status("localhost", &api.certificate).code, 0);
+    assert_eq!(status("api.example.org", &api.certificate).output(), "200");
+    assert_eq!(
+        status("one.agents.example.org", &agents.certificate).output(),
+        "200"
+    );
+    assert_eq!(status("localhost", &main).output(), "200");
+    let stranger = curl(&deployment, "other.example.org", &main, &["-k"]);
+    assert_eq!(stranger.output(), "200");
+}
+
+#[test]
+fn an_older_version_than_allowed_is_refused() {
+    let deployment = Deployment::builder()
+        .with_tls()
+        .with_tokens()
+        .with_gateway_settings("[tls]\nversion_min = \"1.3\"\n")
+        .start();
+    let main = deployment.root().join("server-cert.pem");
+    let old = curl(&deployment, "localhost", &main, &["--tls-max", "1.2"]);
+    assert_ne!(old.code, 0, "{old}");
+    assert_eq!(curl(&deployment, "localhost", &main, &[]).output(), "200");
+    let default = Deployment::builder().with_tls().with_tokens().start();
+    let main = default.root().join("server-cert.pem");
+    let old = curl(&default, "localhost", &main, &["--tls-max", "1.2"]);
+    assert_eq!(old.output(), "200");
+    let older = curl(
+        &default,
+        "localhost",
+        &main,
+        &["--tls-max", "1.1", "--tlsv1.0"],
+    );
+    assert_ne!(older.code, 0, "{older}");
 }
 
 #[test]

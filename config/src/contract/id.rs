@@ -107,6 +107,10 @@ id_type!(
     TaskId, "task", "task-", 12
 );
 id_type!(
+    /// Names one approval.
+    ApprovalId, "approval", "appr-", 12
+);
+id_type!(
     /// Names one learning.
     LearningId, "learning", "learn-", 12
 );

@@ -1,12 +1,15 @@
 //! Values that a setting can have, read from a file or from a text.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::document::Written;
 use crate::address::Host;
 use crate::contract::session::AutonomyMode;
-use crate::gateway::oidc::TokenKind;
+use crate::gateway::audit::{OnOverflow, SyslogProtocol};
+use crate::gateway::oidc::{Preset, TokenKind};
+use crate::gateway::tls::{Name as TlsName, TlsVersion};
 
 /// A type that a setting can have.
 pub trait Value: Sized {
@@ -133,6 +136,19 @@ impl Value for Vec<String> {
     }
 }
 
+/// An address and a port: `127.0.0.1:57375`, `[::]:80`.
+impl Value for SocketAddr {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| {
+            format!("{text:?} is not an address and a port such as 127.0.0.1:57375 or [::]:80")
+        })
+    }
+
+    fn show(&self) -> String {
+        format!("{:?}", self.to_string())
+    }
+}
+
 /// A duration with its unit: `250ms`, `30s`, `5m`, `24h`, `30d`.
 impl Value for Duration {
     fn from_text(text: &str) -> Result<Self, String> {
@@ -182,7 +198,18 @@ macro_rules! parsed_value {
     )+};
 }
 
-parsed_value!(Host, AutonomyMode, LogLevel, LogFormat, TokenKind);
+parsed_value!(
+    Host,
+    AutonomyMode,
+    LogLevel,
+    LogFormat,
+    OnOverflow,
+    Preset,
+    SyslogProtocol,
+    TlsName,
+    TlsVersion,
+    TokenKind
+);
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

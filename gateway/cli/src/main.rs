@@ -4,8 +4,10 @@
 //! gateway. Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 not reachable, 64 bad settings.
 
 mod agent_audit;
+mod approvals;
 mod attach;
 mod audit;
+mod auth;
 mod client;
 mod clock;
 mod completions;
@@ -16,16 +18,22 @@ mod diff;
 mod doctor;
 mod enterprise;
 mod failure;
+mod federate;
 mod health;
+mod init;
 mod logs;
+mod manual;
 mod memory;
 mod metrics;
+mod migrate;
 mod output;
 mod pause;
+mod policy;
 mod private_file;
 mod process;
 mod projects;
 mod resume;
+mod sandbox;
 mod sessions;
 mod start;
 mod status;
@@ -70,20 +78,34 @@ enum Command {
     Resume(resume::Arguments),
     Stop(stop::Arguments),
     #[command(subcommand)]
+    Approvals(approvals::Command),
+    #[command(subcommand)]
+    Policy(policy::Command),
+    #[command(subcommand)]
     Dashboard(dashboard::Command),
     Enterprise(enterprise::Arguments),
     #[command(subcommand)]
     Audit(agent_audit::Command),
     #[command(subcommand)]
+    Auth(auth::Command),
+    #[command(subcommand)]
+    Federate(federate::Command),
+    #[command(subcommand)]
     Memory(memory::Command),
     #[command(subcommand)]
     Projects(projects::Command),
+    #[command(subcommand)]
+    Sandbox(sandbox::Command),
     Metrics(metrics::Arguments),
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     Health(health::Arguments),
     Doctor(doctor::Arguments),
+    Init(init::Arguments),
     #[command(subcommand)]
     Config(config::Command),
     Completions(completions::Arguments),
+    Manual(manual::Arguments),
     #[command(hide = true)]
     RunDetached(dashboard::detach::Arguments),
 }
@@ -108,15 +130,23 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Pause(arguments) => pause::run(&context, &arguments),
         Command::Resume(arguments) => resume::run(&context, &arguments),
         Command::Stop(arguments) => stop::run(&context, &arguments),
+        Command::Approvals(command) => approvals::run(&context, command),
+        Command::Policy(command) => policy::run(&context, command),
         Command::Dashboard(command) => dashboard::run(&context, &command),
         Command::Enterprise(arguments) => enterprise::run(&context, arguments),
         Command::Audit(command) => agent_audit::run(&context, &command),
+        Command::Auth(command) => auth::run(&context, &command),
+        Command::Federate(command) => federate::run(&context, &command),
         Command::Memory(command) => memory::run(&context, command),
         Command::Projects(command) => projects::run(&context, command),
+        Command::Migrate(command) => migrate::run(&context, &command),
+        Command::Sandbox(command) => sandbox::run(&context, &command),
         Command::Metrics(arguments) => metrics::run(&context, &arguments),
         Command::Health(arguments) => health::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),
         Command::Config(command) => config::run(&context, &command),
+        Command::Init(init::Arguments {}) => init::run(&context),
+        Command::Manual(arguments) => manual::run(&context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::RunDetached(arguments) => dashboard::detach::run(&arguments),
     }

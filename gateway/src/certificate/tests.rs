@@ -3,18 +3,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use config::gateway::Tls;
+use config::gateway::tls::Pair;
 use rcgen::{CertificateParams, KeyPair};
 
 use super::{CertificateError, load};
 
-fn pair(directory: &Path, name: &str) -> Tls {
+fn pair(directory: &Path, name: &str) -> Pair {
     let key = KeyPair::generate().expect("key");
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
     params.not_before = rcgen::date_time_ymd(2026, 1, 1);
     params.not_after = rcgen::date_time_ymd(2026, 12, 31);
     let certificate = params.self_signed(&key).expect("certificate");
-    let tls = Tls {
+    let tls = Pair {
         certificate: directory.join(format!("{name}-cert.pem")),
         key: directory.join(format!("{name}-key.pem")),
     };
@@ -37,7 +37,7 @@ fn an_unusable_pair_is_refused_with_its_reason() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let one = pair(directory.path(), "one");
     let two = pair(directory.path(), "two");
-    let mixed = Tls {
+    let mixed = Pair {
         certificate: one.certificate.clone(),
         key: two.key,
     };
@@ -55,7 +55,7 @@ fn an_unusable_pair_is_refused_with_its_reason() {
         load(&one, early),
         Err(CertificateError::NotYetValid { .. })
     ));
-    let absent = Tls {
+    let absent = Pair {
         certificate: directory.path().join("absent"),
         key: one.key.clone(),
     };
@@ -63,7 +63,7 @@ fn an_unusable_pair_is_refused_with_its_reason() {
         load(&absent, now()),
         Err(CertificateError::Unreadable { .. })
     ));
-    let swapped = Tls {
+    let swapped = Pair {
         certificate: one.key.clone(),
         key: one.key.clone(),
     };
@@ -72,7 +72,7 @@ fn an_unusable_pair_is_refused_with_its_reason() {
         Err(CertificateError::NotPem { .. })
     ));
     fs::write(&two.certificate, "nonsense").expect("write");
-    let nonsense = Tls {
+    let nonsense = Pair {
         certificate: two.certificate,
         key: one.key,
     };

@@ -3,6 +3,8 @@
 /// The reason of one drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
+    /// Too many control frames or cancelled streams in a second of HTTP/2.
+    FrameFlood,
     /// The TLS handshake failed.
     HandshakeFailed,
     /// The TLS handshake took too long.
@@ -17,7 +19,8 @@ pub enum Dropped {
 
 impl Dropped {
     /// Every reason, in the order of their positions.
-    pub const EVERY: [Self; 5] = [
+    pub const EVERY: [Self; 6] = [
+        Self::FrameFlood,
         Self::HandshakeFailed,
         Self::HandshakeTimeout,
         Self::NoPlace,
@@ -29,6 +32,7 @@ impl Dropped {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::FrameFlood => "frame_flood",
             Self::HandshakeFailed => "handshake_failed",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::NoPlace => "no_place",
@@ -41,11 +45,12 @@ impl Dropped {
     #[must_use]
     pub const fn position(self) -> usize {
         match self {
-            Self::HandshakeFailed => 0,
-            Self::HandshakeTimeout => 1,
-            Self::NoPlace => 2,
-            Self::OtherUser => 3,
-            Self::TooSlow => 4,
+            Self::FrameFlood => 0,
+            Self::HandshakeFailed => 1,
+            Self::HandshakeTimeout => 2,
+            Self::NoPlace => 3,
+            Self::OtherUser => 4,
+            Self::TooSlow => 5,
         }
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 type Identity = Option<(u64, i64, i64, u64)>;
 
 /// What was seen of the files.
-#[derive(Debug)]
-pub(super) struct Looks {
+#[derive(Debug, Default)]
+pub(crate) struct Looks {
     seen: Vec<Identity>,
     /// A change that may not be whole yet.
     settling: Option<Vec<Identity>>,

@@ -1,6 +1,7 @@
 //! When a stream must end although neither side wants it to.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::gateway::streams::Streams;
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::admission::{self, Admitted};
+use crate::authn::client_certificate::PeerCertificate;
 use crate::clock;
 use crate::state::State;
 
@@ -102,6 +104,7 @@ impl Ended {
 pub(super) struct Vigil<'state> {
     state: &'state State,
     header: RequestHeader,
+    certificate: Option<Arc<PeerCertificate>>,
     admitted: Admitted,
     stopping: watch::Receiver<bool>,
     looks: Interval,
@@ -114,6 +117,7 @@ impl<'state> Vigil<'state> {
     /// Begins when the status line has left.
     pub(super) fn begin(
         header: &RequestHeader,
+        certificate: Option<Arc<PeerCertificate>>,
         admitted: &Admitted,
         state: &'state State,
         bounds: &Streams,
@@ -124,6 +128,7 @@ impl<'state> Vigil<'state> {
         Self {
             state,
             header: header.clone(),
+            certificate,
             admitted: admitted.clone(),
             stopping: state.stopping.subscribe(),
             looks,
@@ -160,9 +165,14 @@ impl<'state> Vigil<'state> {
             return Some(Ending::Idle);
         }
         let snapshot = self.state.snapshot();
-        let admitted =
-            admission::still_admits(&self.header, &self.admitted, &snapshot, clock::now()).await;
-        (!admitted).then_some(Ending::Credential)
+        let admitted = admission::still_admits(
+            &self.header,
+            self.certificate.as_deref(),
+            &self.admitted,
+            &snapshot,
+            clock::now(),
+        );
+        (!admitted.await).then_some(Ending::Credential)
     }
 
     /// Lets a write go on while the stream may live; returns why it had to be broken off.

@@ -10,6 +10,7 @@ use config::contract::id::RequestId;
 use config::contract::problem::{MEDIA_TYPE, Problem};
 use std::sync::Arc;
 
+use crate::approval::DecideError;
 use crate::memory::MemoryError;
 use crate::registry::RegistryError;
 use crate::session::StartError;
@@ -177,6 +178,11 @@ fn unacceptable(why: &Unacceptable) -> Refused {
                 .detail(detail)
                 .fix(format!("leave {field} out: unset {variable}"))
         }
+        Unacceptable::Paths(_) => {
+            Problem::new("invalid-request", "The request cannot be carried out", 422)
+                .detail(detail)
+                .fix("name files or folders that exist in the project, within the operator's list")
+        }
         Unacceptable::UnknownProvider(unknown) => {
             Problem::new("unknown-provider", "The provider is not configured", 422)
                 .detail(detail)
@@ -278,6 +284,43 @@ impl From<GateError> for Refused {
                     .into()
             }
             GateError::Broken(_) => internal(&error),
+        }
+    }
+}
+
+impl From<DecideError> for Refused {
+    fn from(error: DecideError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DecideError::Unknown(_) => Problem::new("not-found", "There is no such approval", 404)
+                .detail(detail)
+                .fix("list what waits with GET /api/approvals or loki approvals list")
+                .into(),
+            DecideError::Decided { .. } => {
+                Problem::new("already-decided", "It cannot be decided any more", 409)
+                    .detail(detail)
+                    .fix("look at it with loki approvals show ID")
+                    .into()
+            }
+            DecideError::OtherDigest { .. } => {
+                Problem::new("other-action", "It is about another action", 409)
+                    .detail(detail)
+                    .fix("look at it again, then decide")
+                    .into()
+            }
+            DecideError::FourEyes(_) => {
+                Problem::new("may-not-approve", "You may not approve it", 403)
+                    .detail(detail)
+                    .fix("let somebody else approve it (approvals.four_eyes is on)")
+                    .into()
+            }
+            DecideError::NothingWaits(_) => {
+                Problem::new("nothing-waits", "Nothing waits for approval", 409)
+                    .detail(detail)
+                    .fix("look at it with loki status")
+                    .into()
+            }
+            DecideError::Store(error) => internal(&error),
         }
     }
 }

@@ -45,22 +45,18 @@ impl Workspace {
             .arguments(["diff-tree", "-r", "--raw", "--no-renames", "-z"])
             .arguments(["--end-of-options", &self.base, &self.tip]);
         let protected = protected(self.git.run(list).await?.bytes());
-        let diff = self.diff().await?;
+        let diff = self.whole().await?;
         let secrets = secrets(&diff);
         Ok(Findings { protected, secrets })
     }
 
-    /// Returns the work between the base and the last checkpoint as git shows it.
-    ///
-    /// # Errors
-    /// When git refuses.
-    pub async fn diff(&self) -> Result<String, BranchError> {
-        let show = Call::new("show the agent's work", &self.kept())
+    /// Returns all of the work between the base and the last checkpoint, however long.
+    async fn whole(&self) -> Result<String, BranchError> {
+        let show = Call::new("look through the agent's work", &self.kept())
             .arguments(["diff", "--no-color", "--no-ext-diff", "--no-textconv"])
             .arguments(["--no-renames", "--src-prefix=a/", "--dst-prefix=b/"])
             .arguments(["--end-of-options", &self.base, &self.tip]);
-        let answer = self.git.run(show).await?;
-        Ok(String::from_utf8_lossy(answer.bytes()).into_owned())
+        Ok(self.git.run(show).await?.text())
     }
 }
 

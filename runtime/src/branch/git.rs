@@ -255,6 +255,7 @@ impl Git {
             input: None,
             connect_ports: Vec::new(),
             umask: self.umask,
+            room: None,
         };
         let finished = self
             .sandbox
@@ -282,6 +283,7 @@ impl Git {
             input: call.input,
             connect_ports: if call.online { vec![443] } else { Vec::new() },
             umask: self.umask,
+            room: None,
         };
         let finished = self
             .sandbox
@@ -302,6 +304,11 @@ impl Answer {
     /// Returns the answer as it came.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0.stdout
+    }
+
+    /// Returns the whole answer.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
     }
 
     /// Returns the answer's lines.

@@ -14,6 +14,8 @@ pub struct Command {
     name: String,
     program_and_arguments: Vec<String>,
     variables: BTreeMap<String, String>,
+    /// Names of those of them that are the runtime's own.
+    given: Vec<String>,
     dialect: Dialect,
     model_arguments: Vec<String>,
     price: Option<Price>,
@@ -53,6 +55,11 @@ impl Command {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
+        let given = named
+            .iter()
+            .filter(|name| environment.contains_key(*name))
+            .cloned()
+            .collect();
         variables.extend(
             named
                 .iter()
@@ -62,6 +69,7 @@ impl Command {
             name: settings.name.clone(),
             program_and_arguments: or(&settings.command, |built_in| built_in.command),
             variables,
+            given,
             dialect: settings
                 .dialect
                 .or(built_in.map(|built_in| built_in.dialect))
@@ -125,6 +133,12 @@ impl Command {
     #[must_use]
     pub const fn variables(&self) -> &BTreeMap<String, String> {
         &self.variables
+    }
+
+    /// Returns the names of the runtime's own variables that the program gets.
+    #[must_use]
+    pub fn given(&self) -> &[String] {
+        &self.given
     }
 
     /// Returns how its output is read.

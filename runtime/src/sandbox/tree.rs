@@ -17,6 +17,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::time::Instant;
 
 use super::SandboxError;
+use crate::egress::Door;
 
 /// A running process tree. Dropping it kills the tree.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Tree {
     error: Option<ChildStderr>,
     supervisor: u32,
     files: Files,
+    /// The tree's way out, if it has one; it ends with the tree.
+    _door: Option<Door>,
     bytes_left: u64,
     bytes_max: u64,
     cut: Option<Cut>,
@@ -96,6 +99,7 @@ pub(super) struct Files {
     pub(super) policy: PathBuf,
     pub(super) report: PathBuf,
     pub(super) layers: PathBuf,
+    pub(super) door: PathBuf,
 }
 
 impl Finished {
@@ -110,6 +114,7 @@ impl Tree {
     pub(super) fn new(
         mut child: Child,
         files: Files,
+        door: Option<Door>,
         bytes_max: u64,
     ) -> Result<Self, SandboxError> {
         let gone = || SandboxError::NotRun("its supervisor has ended".to_owned());
@@ -120,6 +125,7 @@ impl Tree {
             supervisor: child.id().ok_or_else(gone)?,
             child,
             files,
+            _door: door,
             bytes_left: bytes_max,
             bytes_max,
             cut: None,
@@ -291,6 +297,7 @@ impl Files {
             policy: file("policy"),
             report: file("report"),
             layers: file("layers"),
+            door: file("door"),
         }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::attended::{Attended, Recorder, Told, attend};
 use super::live::Live;
+use super::outgoing;
 use super::prompt;
 use super::run::Agency;
 use super::verdict::AgentEnd;
@@ -89,17 +90,23 @@ impl Agency {
             .tell(live, "provider_invoke", provider.name(), details)
             .await?;
         let mut recorder = Recorder::telling(&folder.output_log(iteration), iteration, provider)?;
-        let confined = self.sandbox().agent(
+        let (way_out, decisions) = self.way_out();
+        let confined = self.sandbox().confine(
+            &live.assignment().profile,
             folder,
             provider.program_and_arguments(),
             provider.variables().clone(),
             Some(input),
+            way_out,
         );
         let (since, held) = (Instant::now(), live.held());
         live.set_at_work(true);
         let bounds = self.bounds(self.settings().sessions.iteration_timeout);
-        let attended = attend(workshop, confined, bounds, &mut recorder).await;
+        let attended = attend(workshop, confined, bounds, &mut recorder);
+        let recorded = outgoing::record(live, trail, provider.name(), decisions);
+        let (attended, recorded) = tokio::join!(attended, recorded);
         live.set_at_work(false);
+        recorded?;
         let worked = since.elapsed().saturating_sub(live.held() - held);
         let told = recorder.finish(workshop).await?;
         account(live, provider, &told, worked).await?;
@@ -134,7 +141,9 @@ impl Agency {
         }
         let ask = vec![provider.program().into(), "--version".into()];
         let none = BTreeMap::new();
-        let confined = self.sandbox().agent(workshop.folder, ask, none, None);
+        let profile = &live.assignment().profile;
+        let sandbox = self.sandbox();
+        let confined = sandbox.confine(profile, workshop.folder, ask, none, None, None);
         let asked = self
             .sandbox()
             .run(confined, VERSION_BYTES_MAX, VERSION_WITHIN);

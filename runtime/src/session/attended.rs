@@ -208,6 +208,7 @@ pub(super) async fn attend(
     if held == Held::Stopped || live.stop_request().is_some() {
         return Ok(Attended::Stopped);
     }
+    let in_sandbox = confined.room.is_some();
     let mut tree = workshop.sandbox.start(confined, bounds.output_bytes_max)?;
     remember(live, &tree).await?;
     let followed = follow(live, trail, &mut tree, bounds, recorder).await;
@@ -228,6 +229,16 @@ pub(super) async fn attend(
         }
         (_, Err(error)) => return Err(error.into()),
     };
+    if in_sandbox {
+        let report = &ended.report;
+        let usage = json!({
+            "user_cpu_ms": report.user_cpu_ms,
+            "system_cpu_ms": report.system_cpu_ms,
+            "memory_peak_bytes": report.memory_peak_bytes,
+            "out_of_memory_kills": report.out_of_memory_kills,
+        });
+        live.happened(vec![NewEvent::new("usage", usage)]).await?;
+    }
     Ok(match (followed, ended.cut) {
         (Followed::Stopped, _) => Attended::Stopped,
         (Followed::TooLong, _) => Attended::Cut(too_long(bounds.timeout)),

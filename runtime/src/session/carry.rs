@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
+use config::contract::session::Tightening;
 
 use super::live::{Assignment, Live};
 use super::{Ending, Sessions, acceptance, recovery};
@@ -36,7 +37,23 @@ impl Sessions {
         let provider = acceptance::with_model(provider, view.model.as_deref())
             .map_err(|error| failed(error.to_string()))?;
         let project = self.recheck(&view.project).await.map_err(failed)?;
-        inner.worker.admit().map_err(failed)?;
+        let policy = acceptance::policy(&session.blocked_commands, &inner.settings)
+            .map_err(|error| failed(error.to_string()))?;
+        let asked = Tightening {
+            sandbox: session.sandbox.then_some(true),
+            ..Tightening::default()
+        };
+        let sandbox = acceptance::sandboxed(&asked, &inner.settings, &provider)
+            .map_err(|error| failed(error.to_string()))?;
+        let profile = inner
+            .profile(
+                &project,
+                &provider,
+                sandbox,
+                session.allowed_paths.as_deref(),
+            )
+            .map_err(|error| failed(error.to_string()))?;
+        inner.worker.admit(&profile).map_err(failed)?;
         let resumptions = inner
             .store
             .count_resumption(&view.id)
@@ -51,10 +68,16 @@ impl Sessions {
             prd_text: session.prd_text,
             provider,
             project,
-            branch_protection: session.branch_protection,
+            profile,
+            branch_protection: session.branch_protection || inner.settings.branch_protection,
+            policy,
             readable: session.readable,
             request_id: session.request_id,
         };
+        // The settings may have been tightened since; what is stored loosens nothing.
+        let mut view = view;
+        view.autonomy_mode = view.autonomy_mode.max(inner.settings.autonomy.mode);
+        view.staged_autonomy |= inner.settings.autonomy.staged;
         tracing::info!(session = %view.id, state = %view.state, "session carried on");
         let age = age(&view.created_at);
         let live = Arc::new(Live::new(inner.store.clone(), view, assignment, age));

@@ -12,16 +12,13 @@ use std::pin::Pin;
 use config::contract::caller::Statement;
 use config::contract::id::SessionId;
 use config::contract::session::SessionState;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::halt::{self, Held, Order};
 use super::live::Live;
-use super::trail::Trail;
+use super::trail::{RUNTIME, Trail};
 use super::workshop::WorkError;
-
-mod standing;
-
-pub use standing::Standing;
+use crate::store::NewEvent;
 
 /// Something that is there later.
 pub type Later<'later, T> = Pin<Box<dyn Future<Output = T> + Send + 'later>>;
@@ -140,6 +137,14 @@ pub trait Gatekeeper: fmt::Debug + Send + Sync + 'static {
         question: &'later Question,
     ) -> Later<'later, Result<(), GateError>>;
 
+    /// Ends what a session that has ended was waiting for.
+    fn ended<'later>(
+        &'later self,
+        _session: &'later SessionId,
+    ) -> Later<'later, Result<(), GateError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Approves, for a caller, what a session waits for.
     fn approve<'later>(
         &'later self,
@@ -184,6 +189,17 @@ pub(super) async fn pass(
             }
             Asked::Waits { approval, reason } => (approval, reason),
         };
+        if live.view().state != SessionState::WaitingApproval {
+            told(
+                live,
+                trail,
+                "approval_request",
+                &approval,
+                question,
+                &reason,
+            )
+            .await?;
+        }
         wait(live, reason).await?;
         let decision = tokio::select! {
             _ = live.stop_asked() => return Ok(Passage::Stopped),
@@ -192,10 +208,21 @@ pub(super) async fn pass(
         match decision {
             Decision::Approved => {
                 gatekeeper.consume(live, &approval, question).await?;
+                told(
+                    live,
+                    trail,
+                    "approval_consumption",
+                    &approval,
+                    question,
+                    "approved",
+                )
+                .await?;
                 return_to(live, before).await?;
                 return Ok(Passage::Open);
             }
             Decision::Rejected { by, reason } => {
+                let said = format!("rejected by {by}: {reason}");
+                told(live, trail, "approval_decision", &approval, question, &said).await?;
                 return_to(live, before).await?;
                 return Ok(Passage::Rejected { by, reason });
             }
@@ -208,6 +235,27 @@ pub(super) async fn pass(
             }
         }
     }
+}
+
+/// Records, for the agent audit and as an event, what became of a question.
+async fn told(
+    live: &Live,
+    trail: &Trail,
+    action: &'static str,
+    approval: &str,
+    question: &Question,
+    text: &str,
+) -> Result<(), WorkError> {
+    let details = json!({
+        "approval": approval,
+        "gate": question.gate.name(),
+        "iteration": question.iteration,
+        "summary": question.summary,
+        "text": text,
+    });
+    trail.tell(live, action, RUNTIME, details.clone()).await?;
+    live.happened(vec![NewEvent::new(action, details)]).await?;
+    Ok(())
 }
 
 async fn wait(live: &Live, reason: String) -> Result<(), WorkError> {

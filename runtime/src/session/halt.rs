@@ -168,10 +168,16 @@ impl Sessions {
         if state == SessionState::WaitingApproval {
             let gatekeeper = self.gatekeeper();
             gatekeeper.approve(live.id(), statement).await?;
-        } else {
-            live.ask_to_resume(Order::by_caller(statement, RESUMED));
+            // It is approved, whether or not the session has moved on by then.
+            let moved = live.reached(|now| now != SessionState::WaitingApproval);
+            return Ok(match tokio::time::timeout(APPROVED_WITHIN, moved).await {
+                Ok(view) => SessionView::clone(&view),
+                Err(_) => SessionView::clone(&live.view()),
+            });
         }
-        reached(live, RESUMED, |now| !can_be_resumed(now)).await
+        live.ask_to_resume(Order::by_caller(statement, RESUMED));
+        // What was asked before it paused may be asked again.
+        reached(live, RESUMED, |now| now != SessionState::Paused).await
     }
 
     async fn visible(
@@ -318,6 +324,9 @@ const fn can_be_resumed(state: SessionState) -> bool {
 
 const PAUSED: &str = "paused";
 const RESUMED: &str = "resumed";
+
+/// Longest wait for an approved session to move on.
+const APPROVED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Longest wait for a wish to take effect: the clone of a large project is being made, for example.
 const EFFECT_WITHIN: Duration = Duration::from_secs(20);

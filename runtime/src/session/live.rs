@@ -16,8 +16,10 @@ use super::halt::{Order, Wish};
 use super::state::{IllegalMove, Move};
 use super::stop;
 use crate::clock;
+use crate::policy::Policy;
 use crate::project::Project;
 use crate::provider::Command;
+use crate::sandbox::Profile;
 use crate::store::{NewEvent, Store, StoreError};
 
 /// What a session was asked to do.
@@ -29,8 +31,12 @@ pub struct Assignment {
     pub provider: Command,
     /// Where it works.
     pub project: Project,
+    /// How tightly its programs are held.
+    pub profile: Profile,
     /// Whether the work stays on the session's branch.
     pub branch_protection: bool,
+    /// Which commands it may run.
+    pub policy: Policy,
     /// The projects of which the session's starter may read; none means all.
     pub readable: Option<Vec<String>>,
     /// The request that started it.

@@ -28,6 +28,8 @@ pub struct Prompt<'prompt> {
     pub output: &'prompt str,
     /// The verify command; empty if there is none.
     pub verify: &'prompt [String],
+    /// Commands that it must not run.
+    pub blocked: &'prompt [String],
     /// What people told the agent since the session began, oldest first.
     pub guidance: &'prompt [String],
     /// What was learned before, most useful first.
@@ -50,6 +52,13 @@ impl Prompt<'_> {
             add(
                 &mut text,
                 format_args!("The work is done when this command succeeds: {command}\n"),
+            );
+        }
+        if !self.blocked.is_empty() {
+            let blocked = self.blocked.join(", ");
+            add(
+                &mut text,
+                format_args!("These commands are blocked, never run them: {blocked}\n"),
             );
         }
         add(
@@ -184,6 +193,7 @@ mod tests {
             before: &[],
             output: "",
             verify: &[],
+            blocked: &[],
             guidance: &[],
             learnings: &[],
         };
@@ -214,6 +224,7 @@ mod tests {
             before: &before,
             output: "unused",
             verify: &["make".to_owned(), "test".to_owned()],
+            blocked: &[],
             guidance: &[],
             learnings: &[],
         };
@@ -256,6 +267,7 @@ mod tests {
             before: &[],
             output: "",
             verify: &[],
+            blocked: &[],
             guidance: &[],
             learnings: &learnings,
         };

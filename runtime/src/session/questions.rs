@@ -100,7 +100,12 @@ pub(super) fn publication(view: &SessionView, hand_off: &HandOff, gate: Gate) ->
 }
 
 /// Asks before the work reaches the project.
-pub(super) fn hand_over(view: &SessionView, workspace: &Workspace, moves_head: bool) -> Question {
+pub(super) fn hand_over(
+    view: &SessionView,
+    workspace: &Workspace,
+    moves_head: bool,
+    diff: &str,
+) -> Question {
     Question {
         gate: Gate::HandOver,
         iteration: view.iteration,
@@ -111,6 +116,7 @@ pub(super) fn hand_over(view: &SessionView, workspace: &Workspace, moves_head: b
             "base": workspace.base(),
             "commit": workspace.tip(),
             "moves_current_branch": moves_head,
+            "diff": diff,
         }),
     }
 }

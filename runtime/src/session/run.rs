@@ -10,9 +10,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use config::contract::learning::LearningView;
-use config::contract::session::{Enforcement, SessionState, SessionView, Verification};
+use config::contract::session::{Enforcement, Layer, SessionState, SessionView, Verification};
 use config::runtime::RuntimeSettings;
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::agent;
 use super::attended::{Attended, Bounds, Recorder, attend};
@@ -26,12 +27,13 @@ use super::questions;
 use super::trail::{RUNTIME, Trail};
 use super::verdict::{self, Iteration, Verdict};
 use super::workshop::{WorkError, Workshop};
-use super::{DiffError, Ending, Worker};
+use super::{DiffError, Ending, Worker, outgoing};
 use crate::branch::{Credential, Workspace};
 use crate::clock;
+use crate::egress::{Outlet, Pending};
 use crate::folder::SessionFolder;
 use crate::project::Project;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Profile, Sandbox, WayOut};
 use crate::store::NewEvent;
 
 /// Carries sessions out with real programs in the sandbox.
@@ -39,6 +41,7 @@ use crate::store::NewEvent;
 pub struct Agency {
     settings: Arc<RuntimeSettings>,
     sandbox: Sandbox,
+    outlet: Outlet,
     gatekeeper: Arc<dyn Gatekeeper>,
     /// `GH_TOKEN` of the runtime.
     token: Credential,
@@ -47,15 +50,17 @@ pub struct Agency {
 impl Agency {
     /// Builds the worker of a runtime.
     #[must_use]
-    pub fn new(
+    pub const fn new(
         settings: Arc<RuntimeSettings>,
         sandbox: Sandbox,
+        outlet: Outlet,
         gatekeeper: Arc<dyn Gatekeeper>,
         token: Credential,
     ) -> Self {
         Self {
             settings,
             sandbox,
+            outlet,
             gatekeeper,
             token,
         }
@@ -328,6 +333,7 @@ impl Agency {
             before,
             output,
             verify: &self.settings.verify,
+            blocked: &live.assignment().policy.blocked(),
             guidance: &guidance,
             learnings,
         };
@@ -351,7 +357,11 @@ impl Agency {
             Verification::Unverified
         } else {
             let command = self.settings.verify.iter().map(Into::into).collect();
-            let confined = self.sandbox.agent(folder, command, BTreeMap::new(), None);
+            let profile = &live.assignment().profile;
+            let nothing = BTreeMap::new();
+            let confined = self
+                .sandbox
+                .confine(profile, folder, command, nothing, None, None);
             let log = folder.directory().join(format!("verify-{iteration}.log"));
             let mut recorder = Recorder::quiet(&log, iteration)?;
             let bounds = self.bounds(self.settings.sessions.verify_timeout);
@@ -380,6 +390,16 @@ impl Agency {
         Ok(Some(verification))
     }
 
+    /// Returns a program's way out of the sandbox, if there is any, and where its decisions come.
+    pub(super) fn way_out(&self) -> (Option<WayOut>, mpsc::Receiver<Pending>) {
+        let (sender, receiver) = mpsc::channel(outgoing::WAITING_MAX);
+        let way_out = WayOut {
+            outlet: self.outlet.clone(),
+            decisions: sender,
+        };
+        ((!self.outlet.is_closed()).then_some(way_out), receiver)
+    }
+
     pub(super) fn bounds(&self, timeout: std::time::Duration) -> Bounds {
         Bounds {
             timeout,
@@ -390,9 +410,18 @@ impl Agency {
 }
 
 impl Worker for Agency {
-    fn admit(&self) -> Result<Vec<Enforcement>, String> {
-        self.sandbox.admit().map_err(|error| error.to_string())?;
-        Ok(self.sandbox.enforcement())
+    fn admit(&self, profile: &Profile) -> Result<Vec<Enforcement>, String> {
+        let admitted = self.sandbox.admit(profile);
+        admitted.map_err(|error| error.to_string())?;
+        let mut controls = self.sandbox.enforcement(profile);
+        if profile.sandbox && !self.outlet.is_closed() {
+            controls.push(Enforcement {
+                control: "connections but to allowed hosts".to_owned(),
+                layer: Layer::Proxy,
+                reason: None,
+            });
+        }
+        Ok(controls)
     }
 
     fn diff<'work>(

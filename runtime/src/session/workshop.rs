@@ -223,7 +223,9 @@ impl<'work> Workshop<'work> {
         }
         let view = live.view();
         let moves_head = protection == Protection::Off;
-        let mut asked = vec![questions::hand_over(&view, &self.workspace, moves_head)];
+        let diff = self.workspace.diff().await?;
+        let handing_over = questions::hand_over(&view, &self.workspace, moves_head, &diff);
+        let mut asked = vec![handing_over];
         let findings = self.workspace.findings().await?;
         if !findings.is_empty() {
             asked.push(questions::protected_files(

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use config::contract::id::{RequestId, SessionId};
-use config::contract::session::{SessionEvent, SessionState, SessionView};
+use config::contract::session::{AutonomyMode, SessionEvent, SessionState, SessionView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Row;
@@ -25,6 +25,12 @@ pub struct NewSession {
     pub request_id: RequestId,
     /// Whether its work stays on its branch.
     pub branch_protection: bool,
+    /// Commands that its starter blocks besides the runtime's.
+    pub blocked_commands: Vec<String>,
+    /// Whether its programs run in the sandbox.
+    pub sandbox: bool,
+    /// The only paths that it may write, as its starter has them.
+    pub allowed_paths: Option<Vec<String>>,
     /// The projects of which its starter may read; none means all.
     pub readable: Option<Vec<String>>,
     /// The key under which it may be asked for again.
@@ -58,8 +64,10 @@ impl Store {
             "INSERT INTO session (id, state, reason, project, prd_name, prd_text, provider, branch, \
              branch_protection, started_by, principal, request_id, iteration, iterations_max, \
              verification, hand_off, enforcement, cost_usd, events, created_at, ended_at, \
-             readable, usage, budget_usd, model) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)",
+             autonomy_mode, staged_autonomy, blocked_commands, sandbox, allowed_paths, readable, \
+             usage, budget_usd, model) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, \
+             ?, ?, ?, ?)",
         )
         .bind(view.id.as_str())
         .bind(view.state.name())
@@ -81,6 +89,11 @@ impl Store {
         .bind(view.cost_usd)
         .bind(&view.created_at)
         .bind(&view.ended_at)
+        .bind(view.autonomy_mode.name())
+        .bind(view.staged_autonomy)
+        .bind(json(&session.blocked_commands)?)
+        .bind(session.sandbox)
+        .bind(session.allowed_paths.as_ref().map(json).transpose()?)
         .bind(session.readable.as_ref().map(json).transpose()?)
         .bind(json(&view.usage)?)
         .bind(view.budget_usd)
@@ -219,6 +232,8 @@ fn unfinished(row: &SqliteRow) -> Result<Unfinished, StoreError> {
     let request_id: String = column(row, "request_id")?;
     let readable: Option<String> = column(row, "readable")?;
     let stop: Option<String> = column(row, "stop")?;
+    let allowed_paths: Option<String> = column(row, "allowed_paths")?;
+    let blocked_commands: String = column(row, "blocked_commands")?;
     Ok(Unfinished {
         session: NewSession {
             view: view(row)?,
@@ -228,6 +243,11 @@ fn unfinished(row: &SqliteRow) -> Result<Unfinished, StoreError> {
                 .parse()
                 .map_err(|_| malformed("a request id", request_id))?,
             branch_protection: column(row, "branch_protection")?,
+            blocked_commands: parsed("a list of commands", &blocked_commands)?,
+            sandbox: column(row, "sandbox")?,
+            allowed_paths: allowed_paths
+                .map(|text| parsed("a list of paths", &text))
+                .transpose()?,
             readable: readable
                 .map(|text| parsed("a list of projects", &text))
                 .transpose()?,
@@ -252,6 +272,8 @@ pub(super) fn view(row: &SqliteRow) -> Result<SessionView, StoreError> {
         prd: column(row, "prd_name")?,
         provider: column(row, "provider")?,
         started_by: column(row, "started_by")?,
+        autonomy_mode: mode(column(row, "autonomy_mode")?)?,
+        staged_autonomy: column(row, "staged_autonomy")?,
         iteration: from_stored("an iteration", column(row, "iteration")?)?,
         iterations_max: from_stored("an iteration", column(row, "iterations_max")?)?,
         branch: column(row, "branch")?,
@@ -267,6 +289,11 @@ pub(super) fn view(row: &SqliteRow) -> Result<SessionView, StoreError> {
         created_at: column(row, "created_at")?,
         ended_at: column(row, "ended_at")?,
     })
+}
+
+fn mode(name: String) -> Result<AutonomyMode, StoreError> {
+    name.parse()
+        .map_err(|_| malformed("an autonomy mode", name))
 }
 
 /// Reads a state by its stored name.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use ::config::gateway::Tls;
+use ::config::gateway::tls::Pair;
 use ::config::home::Home;
 use ::config::secret;
 use gateway::certificate;
@@ -32,7 +32,11 @@ pub(super) fn check(context: &Context, home: &Home) -> Vec<Finding> {
     findings.push(tokens(home));
     if let Ok(loaded) = context.gateway_settings(context.sources()) {
         findings.push(key(&loaded.settings.runtime.statement_key));
-        findings.extend(loaded.settings.tls.map(|tls| pair(context, &tls)));
+        let tls = loaded.settings.tls.iter();
+        findings.extend(
+            tls.flat_map(|tls| tls.pairs())
+                .map(|one| pair(context, one)),
+        );
     }
     findings
 }
@@ -109,10 +113,10 @@ fn key(path: &Path) -> Finding {
     }
 }
 
-fn pair(context: &Context, tls: &Tls) -> Finding {
+fn pair(context: &Context, tls: &Pair) -> Finding {
     let check = "certificate";
     // A relative path in the environment means the folder that the person is in.
-    let tls = Tls {
+    let tls = Pair {
         certificate: context.directory().join(&tls.certificate),
         key: context.directory().join(&tls.key),
     };

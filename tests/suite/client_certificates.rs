@@ -1,0 +1,152 @@
+//! A client's certificate is a credential where the operator says whom it stands for, and nothing that
+//! a client writes into a field is one.
+
+use std::path::Path;
+
+use tests::certificate::{Authority, Certificate};
+use tests::command::{self, Finished};
+use tests::deployment::Deployment;
+use tests::poll;
+
+const URI: &str = "spiffe://example.org/ci";
+
+struct Edge {
+    deployment: Deployment,
+    authority: Authority,
+}
+
+fn settings(ca: &Path, required: bool, role: &str) -> String {
+    format!(
+        "[tls.client]\nca = {ca:?}\nrequired = {required}\n\
+         [tls.client.principals.ci-bot]\nmatch = \"uri:{URI}\"\nrole = \"{role}\"\n"
+    )
+}
+
+impl Edge {
+    fn new(required: bool) -> Self {
+        let folder = tempfile::tempdir().expect("a folder").keep();
+        let authority = Authority::new(&folder, "clients");
+        let deployment = Deployment::builder()
+            .with_tls()
+            .with_tokens()
+            .with_gateway_settings(&settings(&authority.file(), required, "viewer"))
+            .start();
+        Self {
+            deployment,
+            authority,
+        }
+    }
+
+    fn ask(&self, client: Option<&Certificate>, path: &str, more: &[&str]) -> Finished {
+        let url = self.deployment.endpoint().expect("it listens").url;
+        let mut curl = self.deployment.foreign_command("curl");
+        curl.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cacert"])
+            .arg(self.deployment.root().join("server-cert.pem"));
+        if let Some(pair) = client {
+            curl.arg("--cert").arg(&pair.certificate);
+            curl.arg("--key").arg(&pair.key);
+        }
+        curl.args(more)
+            .arg(format!("{}{path}", url.replace("127.0.0.1", "localhost")));
+        command::run(&mut curl)
+    }
+
+    fn status(&self, client: Option<&Certificate>, path: &str, more: &[&str]) -> String {
+        self.ask(client, path, more).output()
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let folder = self.authority.file();
+        let folder = folder.parent().expect("it lies in a folder");
+        std::fs::remove_dir_all(folder).expect("the folder can be removed");
+    }
+}
+
+#[test]
+fn strangers_and_pretenders_are_refused() {
+    let edge = Edge::new(false);
+    let folder = edge.authority.file();
+    let folder = folder.parent().expect("it lies in a folder");
+    let foreign = Authority::new(folder, "foreign").client("foreign", URI);
+    let expired = edge.authority.expired_client("expired", URI);
+    for pair in [&foreign, &expired] {
+        let finished = edge.ask(Some(pair), "/health", &[]);
+        assert_ne!(finished.code, 0, "no handshake: {finished}");
+    }
+    let unknown = edge
+        .authority
+        .client("unknown", "spiffe://example.org/ci/other");
+    assert_eq!(edge.status(Some(&unknown), "/api/status", &[]), "401");
+    assert_eq!(edge.status(None, "/api/status", &[]), "401");
+    for field in [
+        "X-Client-Cert: ci-bot",
+        "X-Forwarded-Client-Cert: URI=spiffe://example.org/ci",
+        "SSL-Client-Verify: SUCCESS",
+        "X-SSL-Client-S-DN: CN=ci-bot",
+    ] {
+        assert_eq!(
+            edge.status(None, "/api/status", &["-H", field]),
+            "401",
+            "{field}"
+        );
+    }
+    let _told = edge
+        .deployment
+        .audit()
+        .until("the failed handshake", |record| {
+            record["action"] == "connection.refused"
+                && record["details"]["reason"] == "handshake_failed"
+        });
+}
+
+#[test]
+fn nobody_is_served_without_a_required_certificate() {
+    let edge = Edge::new(true);
+    let token = edge.deployment.token("viewer", &["--role", "viewer"]);
+    let bearer = format!("Authorization: Bearer {}", token.raw);
+    let finished = edge.ask(None, "/api/status", &["-H", &bearer]);
+    assert_ne!(finished.code, 0, "{finished}");
+    let unknown = edge
+        .authority
+        .client("unknown", "spiffe://example.org/other");
+    assert_eq!(edge.status(Some(&unknown), "/api/status", &[]), "401");
+    // A certificate that is nobody's is no credential beside the token.
+    let with_token = edge.status(Some(&unknown), "/api/status", &["-H", &bearer]);
+    assert_eq!(with_token, "200");
+}
+
+#[test]
+fn a_certificate_stands_for_its_principal_and_no_more() {
+    let edge = Edge::new(false);
+    let bot = edge.authority.client("bot", URI);
+    for version in ["--http1.1", "--http2"] {
+        assert_eq!(edge.status(Some(&bot), "/api/status", &[version]), "200");
+        let denied = edge.status(Some(&bot), "/api/enterprise/audit", &[version]);
+        assert_eq!(denied, "403", "{version}");
+    }
+    let token = edge.deployment.token("admin", &["--role", "admin"]);
+    let bearer = format!("Authorization: Bearer {}", token.raw);
+    let both = edge.status(Some(&bot), "/api/status", &["-H", &bearer]);
+    assert_eq!(both, "400", "two credentials");
+    let record = edge.deployment.audit().until("the request", |record| {
+        record["action"] == "status.show" && record["outcome"] == "done"
+    });
+    assert_eq!(record["user"], "certificate:ci-bot");
+    assert_eq!(record["auth_method"], "certificate");
+}
+
+#[test]
+fn a_rule_that_is_taken_away_ends_the_right_at_once() {
+    let edge = Edge::new(false);
+    let bot = edge.authority.client("bot", URI);
+    assert_eq!(edge.status(Some(&bot), "/api/status", &[]), "200");
+    let ca = edge.authority.file();
+    let text = settings(&ca, false, "auditor").replace("ci-bot]", "other]");
+    let text = text.replace(URI, "spiffe://example.org/other");
+    edge.deployment.write_settings("gateway.toml", &text);
+    poll::until("the rule is gone", || {
+        (edge.status(Some(&bot), "/api/status", &[]) == "401").then_some(())
+    });
+}
