@@ -12,3 +12,4 @@
 
 mod containers;
 mod manifests;
+mod vendors;
