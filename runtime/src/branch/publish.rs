@@ -289,6 +289,7 @@ impl Run<'_> {
             input: None,
             connect_ports: vec![HTTPS],
             umask: UMASK,
+            room: None,
         };
         let finished = self
             .gh
