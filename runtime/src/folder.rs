@@ -192,6 +192,25 @@ pub fn end_of_file(path: &Path, bytes_max: u64) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// Returns the size of a folder's files; what cannot be read counts nothing.
+#[must_use]
+pub fn bytes_below(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+        .map(|(path, found)| {
+            if found.is_dir() {
+                bytes_below(&path)
+            } else {
+                found.len()
+            }
+        })
+        .fold(0, u64::saturating_add)
+}
+
 fn log_below(folder: &Path, iteration: u32) -> PathBuf {
     folder.join(format!("output-{iteration}.log"))
 }

@@ -22,6 +22,7 @@ mod agent;
 mod attended;
 mod budget;
 mod carry;
+mod draft;
 mod orphans;
 mod outgoing;
 mod publication;
@@ -36,21 +37,17 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use config::contract::caller::{Caller, Statement};
 use config::contract::id::SessionId;
-use config::contract::session::{
-    Enforcement, Layer, SessionState, SessionView, StartSession, Usage, Verification,
-};
+use config::contract::session::{Enforcement, Layer, SessionState, SessionView, StartSession};
 use config::home::Home;
 use config::runtime::RuntimeSettings;
 use config::runtime::commands::Commands;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::approval::rules;
 use crate::clock;
-use crate::identity::{self, NoRandomness};
+use crate::identity::NoRandomness;
 use crate::project::{Project, ProjectError};
 use crate::provider::{Command, Providers};
 use crate::registry::{Registry, RegistryError};
@@ -195,7 +192,7 @@ impl Sessions {
     ) -> Result<SessionView, StartError> {
         let start_key = key.map(|key| StartKey {
             key,
-            digest: digest(&request),
+            digest: draft::digest(&request),
         });
         let accepted = acceptance::judge(request, &self.inner.settings, &self.inner.providers)?;
         let statement = statement.clone();
@@ -271,7 +268,7 @@ impl Inner {
         let place = self.queue.enter()?;
         let now = clock::now();
         let (provider, policy) = (accepted.provider.clone(), accepted.policy.clone());
-        let session = asked_for(accepted, &statement, &project, enforcement, now)?;
+        let session = draft::asked_for(accepted, &statement, &project, enforcement, now)?;
         let session = NewSession {
             start_key: start_key.clone(),
             ..session
@@ -476,57 +473,6 @@ impl Ending {
             reason: Some(reason),
         }
     }
-}
-
-/// Puts down what was asked for as a session that is not stored yet.
-fn asked_for(
-    accepted: Accepted,
-    statement: &Statement,
-    project: &Project,
-    enforcement: Vec<Enforcement>,
-    now: DateTime<Utc>,
-) -> Result<NewSession, NoRandomness> {
-    Ok(NewSession {
-        view: SessionView {
-            id: identity::session_id()?,
-            state: SessionState::Created,
-            reason: None,
-            project: project.directory().display().to_string(),
-            prd: accepted.prd_name,
-            provider: accepted.provider.name().to_owned(),
-            started_by: statement.caller.user.clone(),
-            autonomy_mode: accepted.freedom.mode,
-            staged_autonomy: accepted.freedom.staged,
-            iteration: 0,
-            iterations_max: accepted.iterations_max,
-            branch: String::new(),
-            verification: Verification::Pending,
-            hand_off: None,
-            effective_enforcement: enforcement,
-            cost_usd: None,
-            usage: Usage::default(),
-            budget_usd: accepted.budget_usd,
-            model: accepted.model,
-            created_at: clock::written(now),
-            ended_at: None,
-        },
-        prd_text: accepted.prd_text,
-        principal: statement.caller.principal.clone(),
-        request_id: statement.request_id.clone(),
-        branch_protection: accepted.branch_protection,
-        blocked_commands: accepted.blocked_commands,
-        sandbox: accepted.sandbox,
-        allowed_paths: accepted.allowed_paths,
-        readable: statement.caller.projects.clone(),
-        start_key: None,
-    })
-}
-
-/// Returns a digest of what was asked for; the same request gives the same.
-fn digest(request: &StartSession) -> String {
-    let text = json!(request).to_string();
-    let digest = Sha256::digest(text);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns whether a caller may know of what happens in a project.

@@ -4,6 +4,7 @@
 //! says what to run.
 
 use config::contract::session::{HandOff, HandOffPlace, SessionView, Verification};
+use config::runtime::PullRequest;
 use serde_json::json;
 
 use super::gate::{Gate, Gatekeeper, Passage, pass};
@@ -11,6 +12,23 @@ use super::questions;
 use super::trail::RUNTIME;
 use super::workshop::{WorkError, Workshop};
 use crate::branch::{Credential, Published, Remote};
+
+/// Returns the credential for publishing; none if nothing is to be published.
+pub(super) fn credential(settings: &PullRequest, of_runtime: &Credential) -> Option<Credential> {
+    if !settings.enabled {
+        return None;
+    }
+    let Some(file) = &settings.token_file else {
+        return Some(of_runtime.clone());
+    };
+    match std::fs::read_to_string(file) {
+        Ok(token) => Some(Credential::new(Some(token.trim().to_owned()))),
+        Err(error) => {
+            tracing::warn!(path = %file.display(), %error, "token of pull requests not read");
+            Some(Credential::default())
+        }
+    }
+}
 
 /// Publishes a branch that was handed over, if the project has a remote, and notes in the hand-off
 /// what became of it.

@@ -27,11 +27,11 @@ use super::questions;
 use super::trail::{RUNTIME, Trail};
 use super::verdict::{self, Iteration, Verdict};
 use super::workshop::{WorkError, Workshop};
-use super::{DiffError, Ending, Worker, outgoing};
+use super::{DiffError, Ending, Worker, outgoing, publication};
 use crate::branch::{Credential, Workspace};
 use crate::clock;
 use crate::egress::{Outlet, Pending};
-use crate::folder::SessionFolder;
+use crate::folder::{self, SessionFolder};
 use crate::project::Project;
 use crate::sandbox::{Profile, Sandbox, WayOut};
 use crate::store::NewEvent;
@@ -69,24 +69,6 @@ impl Agency {
     /// Returns the way in which programs are started.
     pub(super) const fn sandbox(&self) -> &Sandbox {
         &self.sandbox
-    }
-
-    /// Returns the credential for publishing; none if nothing is to be published.
-    fn credential(&self) -> Option<Credential> {
-        let settings = &self.settings.pull_request;
-        if !settings.enabled {
-            return None;
-        }
-        let Some(file) = &settings.token_file else {
-            return Some(self.token.clone());
-        };
-        match std::fs::read_to_string(file) {
-            Ok(token) => Some(Credential::new(Some(token.trim().to_owned()))),
-            Err(error) => {
-                tracing::warn!(path = %file.display(), %error, "token of pull requests not read");
-                Some(Credential::default())
-            }
-        }
     }
 
     /// Returns the settings.
@@ -153,7 +135,7 @@ impl Agency {
                 if let Err(error) = learning::keep_notes(live, folder).await {
                     tracing::warn!(session = %live.id(), %error, "agent's notes not kept");
                 }
-                let credential = self.credential();
+                let credential = publication::credential(&self.settings.pull_request, &self.token);
                 workshop
                     .hand_over(ending, self.gatekeeper.as_ref(), credential.as_ref())
                     .await
@@ -279,8 +261,8 @@ impl Agency {
     /// whole budget is granted once more.
     async fn keep_budget(&self, workshop: &Workshop<'_>) -> Result<Held, WorkError> {
         let (live, trail) = (workshop.live, workshop.trail);
-        let folder = workshop.folder.directory().to_owned();
-        let disk_bytes = tokio::task::spawn_blocking(move || bytes_below(&folder)).await?;
+        let place = workshop.folder.directory().to_owned();
+        let disk_bytes = tokio::task::spawn_blocking(move || folder::bytes_below(&place)).await?;
         while let Some(why) = budget::exceeded(&live.view(), &self.settings.budget, disk_bytes) {
             let details = json!({ "reason": why });
             trail
@@ -500,24 +482,6 @@ fn stopped(live: &Live) -> Ending {
     live.stop_request()
         .unwrap_or_else(super::stop::Request::shutdown)
         .ending()
-}
-
-/// Returns the size of a folder's files; what cannot be read counts nothing.
-fn bytes_below(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return 0;
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
-        .map(|(path, found)| {
-            if found.is_dir() {
-                bytes_below(&path)
-            } else {
-                found.len()
-            }
-        })
-        .fold(0, u64::saturating_add)
 }
 
 /// The exit code of a verify command that went over a bound, as `timeout(1)` has it.
