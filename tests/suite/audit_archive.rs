@@ -179,6 +179,7 @@ fn files_whose_time_is_over_go_and_the_rest_still_verifies() {
     }
     // It ran yesterday again; a clock that only jumped ahead removes nothing.
     deployment.start_gateway();
+    let _answered = deployment.client().get("/api/status");
     let _code = deployment.stop_gateway();
     let yesterday = today.checked_sub_days(Days::new(1)).unwrap();
     let newest = deployment.audit().files().pop().unwrap();
