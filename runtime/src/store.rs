@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use config::contract::id::SessionId;
 use config::private;
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::watch;
 
 pub use approvals::{Decider, NewApproval, StoredApproval};
@@ -148,6 +148,15 @@ impl Store {
             tokio::time::timeout(Duration::from_secs(1), asked).await,
             Ok(Ok(_))
         )
+    }
+
+    /// Begins to write: the lock is taken before anything is read, so that whoever else writes is
+    /// waited for and what was read still holds when it is acted upon.
+    async fn begin(&self, what: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(database(what))
     }
 
     /// Closes the store after the writes under way.

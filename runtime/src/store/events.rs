@@ -42,7 +42,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Vec<SessionEvent>, StoreError> {
         const WHAT: &str = "record events";
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         let events = self
             .insert_events(&mut transaction, id, happened, now)
             .await?;

@@ -27,7 +27,7 @@ impl Store {
         const WHAT: &str = "record an iteration";
         let outcome = serde_json::to_string(iteration)
             .map_err(|error| malformed("an iteration", error.to_string()))?;
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         self.demand_newest(&mut transaction).await?;
         sqlx::query(
             "INSERT INTO iteration (session, number, outcome) \
@@ -119,7 +119,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         const WHAT: &str = "record an input";
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         let event = NewEvent::new("input", json!({ "from": author, "text": text }));
         let stored = self
             .insert_events(&mut transaction, id, vec![event], now)

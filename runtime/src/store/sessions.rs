@@ -59,7 +59,7 @@ impl Store {
     ) -> Result<SessionEvent, StoreError> {
         const WHAT: &str = "record a new session";
         let view = &session.view;
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         sqlx::query(
             "INSERT INTO session (id, state, reason, project, prd_name, prd_text, provider, branch, \
              branch_protection, started_by, principal, request_id, iteration, iterations_max, \
@@ -128,7 +128,7 @@ impl Store {
         if view.state != step.to() {
             return Err(StoreError::NotInState(view.id.clone()));
         }
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         let changed = sqlx::query(
             "UPDATE session SET state = ?, reason = ?, branch = ?, iteration = ?, verification = ?, \
              hand_off = ?, enforcement = ?, cost_usd = ?, usage = ?, ended_at = ? WHERE id = ? AND state = ?",
