@@ -288,6 +288,7 @@ impl Run<'_> {
             environment,
             input: None,
             connect_ports: vec![HTTPS],
+            room: None,
             umask: UMASK,
             room: None,
         };
