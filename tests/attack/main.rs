@@ -9,3 +9,6 @@
     clippy::disallowed_methods,
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
+
+mod idle_connections;
+mod slow_clients;

@@ -65,7 +65,11 @@ node_package() {
 
 install() {
     case $1 in
-        test | attack) ;;
+        test) ;;
+        attack)
+            install slow-clients
+            ;;
+        slow-clients) system slowhttptest slowhttptest ;;
         *) fail "$1 is not a counterpart" ;;
     esac
 }
