@@ -1,13 +1,17 @@
 //! The contract between callers, the gateway and the runtime: who may ask for what, in which words.
 
 pub mod agent_audit;
+pub mod approval;
 pub mod audit;
 pub mod caller;
 pub mod endpoint;
 pub mod figures;
 pub mod id;
 pub mod learning;
+pub mod memory;
+pub mod openapi;
 pub mod operation;
+pub mod policy;
 pub mod problem;
 pub mod registry;
 pub mod reload;

@@ -1,6 +1,8 @@
 //! The gateway's settings: read, checked, and defaulted.
 
+pub mod audit;
 pub mod oidc;
+pub mod rates;
 pub mod reload;
 pub mod side;
 pub mod streams;
@@ -15,8 +17,8 @@ use ipnet::IpNet;
 use crate::address::Host;
 use crate::home::Home;
 use crate::limit::Limits;
-use crate::load::value::{LogFormat, LogLevel, Value};
-use crate::load::{self, Effective, Key, Mistakes, Origin, Reader, Sources};
+use crate::load::value::{LogFormat, LogLevel};
+use crate::load::{self, Effective, Key, Mistakes, Reader, Sources};
 
 /// The default port of the main listener.
 pub const PORT: u16 = 57_374;
@@ -35,16 +37,18 @@ pub struct GatewaySettings {
     pub tokens_required: bool,
     /// Whether opaque tokens are accepted.
     pub opaque_tokens: bool,
-    /// The issuer whose tokens are accepted too.
-    pub oidc: Option<oidc::Issuer>,
-    /// Whether the audit trail is written.
-    pub audit_enabled: bool,
+    /// The issuers whose tokens are accepted too; the one of the variables first.
+    pub issuers: Vec<oidc::Issuer>,
+    /// The audit trail.
+    pub audit: audit::AuditSettings,
     /// Listeners beside the main one.
     pub side: side::Side,
     /// The way to the runtime.
     pub runtime: Upstream,
     /// Bounds on everything that a peer can make grow.
     pub limits: Limits,
+    /// How often one caller may ask.
+    pub rates: rates::Rates,
     /// Bounds on streams.
     pub streams: streams::Streams,
     /// What is logged.
@@ -81,6 +85,8 @@ impl Listen {
 pub struct Upstream {
     /// The runtime's Unix socket.
     pub socket: PathBuf,
+    /// The key of the caller statement, shared with the runtime.
+    pub statement_key: PathBuf,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest wait for the next bytes of an answer.
@@ -121,10 +127,10 @@ impl GatewaySettings {
             &Key::new("auth.tokens").variables(&["LOKI_ENTERPRISE_AUTH"]),
             false,
         );
-        let oidc = oidc::read(&mut reader);
+        let issuers = oidc::read(&mut reader);
         let tls = tls::read(&mut reader);
         let by_certificate = tls.as_ref().is_some_and(tls::Tls::names_principals);
-        let tokens_required = opaque_tokens || oidc.is_some() || by_certificate;
+        let tokens_required = opaque_tokens || !issuers.is_empty() || by_certificate;
         let listen = listen(&mut reader, tokens_required, tls.is_some());
         let side = side::Side::read(&mut reader, tls.is_some());
         let settings = Self {
@@ -133,10 +139,11 @@ impl GatewaySettings {
             tls,
             tokens_required,
             opaque_tokens,
-            oidc,
-            audit_enabled: audit_enabled(&mut reader),
+            issuers,
+            audit: audit::AuditSettings::read(&mut reader),
             runtime: upstream(&mut reader, &home),
             limits: Limits::read(&mut reader),
+            rates: rates::Rates::read(&mut reader),
             streams: streams::Streams::read(&mut reader),
             log: log(&mut reader),
             home,
@@ -158,7 +165,7 @@ impl GatewaySettings {
 pub fn offline(sources: Sources) -> Result<(Home, bool), Mistakes> {
     let mut reader = Reader::new(sources);
     let home = home(&mut reader);
-    let audit_enabled = audit_enabled(&mut reader);
+    let audit_enabled = audit::enabled(&mut reader);
     reader.finish_partly()?;
     Ok((home, audit_enabled))
 }
@@ -299,30 +306,16 @@ fn trusted_proxies(reader: &mut Reader) -> Vec<IpNet> {
     ranges
 }
 
-/// `LOKI_AUDIT_DISABLED` switches the audit off, `LOKI_ENTERPRISE_AUDIT=true` forces it on.
-fn audit_enabled(reader: &mut Reader) -> bool {
-    let enabled = reader.value(&Key::new("audit.enabled"), true);
-    let disabled = reader.variable::<bool>("LOKI_AUDIT_DISABLED");
-    let forced = reader.variable::<bool>("LOKI_ENTERPRISE_AUDIT");
-    let (effective, variable) = match (forced, disabled) {
-        (Some(true), _) => (true, "LOKI_ENTERPRISE_AUDIT"),
-        (_, Some(disabled)) => (!disabled, "LOKI_AUDIT_DISABLED"),
-        (_, None) => return enabled,
-    };
-    reader.overridden(
-        "audit.enabled",
-        effective.show(),
-        Origin::Variable(variable),
-    );
-    if !effective {
-        reader.warning("the audit trail is off: nothing records who did what");
-    }
-    effective
-}
-
 fn upstream(reader: &mut Reader, home: &Home) -> Upstream {
     Upstream {
-        socket: reader.value(&Key::new("runtime.socket"), home.runtime_socket()),
+        socket: reader.value(
+            &Key::new("runtime.socket").variables(&["LOKI_RUNTIME_SOCKET"]),
+            home.runtime_socket(),
+        ),
+        statement_key: reader.value(
+            &Key::new("runtime.statement_key").variables(&["LOKI_STATEMENT_KEY"]),
+            home.statement_key(),
+        ),
         connect_timeout: reader.value(&Key::new("runtime.connect_timeout"), Duration::from_secs(1)),
         read_timeout: reader.value(&Key::new("runtime.read_timeout"), Duration::from_secs(90)),
         idle_timeout: reader.value(&Key::new("runtime.idle_timeout"), Duration::from_secs(20)),

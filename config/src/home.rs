@@ -31,6 +31,12 @@ impl Home {
         self.dashboard().join("tokens.json")
     }
 
+    /// Returns when tokens were last used.
+    #[must_use]
+    pub fn token_usage(&self) -> PathBuf {
+        self.dashboard().join("tokens.usage.json")
+    }
+
     /// Returns the journal of revocations.
     #[must_use]
     pub fn revocations(&self) -> PathBuf {
@@ -41,6 +47,12 @@ impl Home {
     #[must_use]
     pub fn audit(&self) -> PathBuf {
         self.dashboard().join("audit")
+    }
+
+    /// Returns the place up to which the syslog receiver was sent the audit trail (mode 0600).
+    #[must_use]
+    pub fn audit_syslog(&self) -> PathBuf {
+        self.dashboard().join("audit-syslog.json")
     }
 
     /// Returns the folder in which running gateways acknowledge revocations.

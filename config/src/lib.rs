@@ -10,5 +10,6 @@ pub mod home;
 pub mod limit;
 pub mod load;
 pub mod private;
+pub mod rate;
 pub mod runtime;
 pub mod secret;

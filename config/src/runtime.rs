@@ -1,12 +1,22 @@
 //! The runtime's settings: read, checked, and defaulted.
 
+pub mod autonomy;
+pub mod commands;
+
+mod egress;
+mod sandbox;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::contract::session::AutonomyMode;
 use crate::gateway::{self, Loaded, Log};
 use crate::home::Home;
 use crate::load::{Key, Mistakes, Reader, Sources};
+
+use autonomy::{Approvals, Autonomy};
+use commands::Commands;
+pub use egress::{Egress, EgressRoute, KeySource};
+pub use sandbox::Sandbox;
 
 /// Everything that the runtime is told.
 #[derive(Clone, Debug)]
@@ -15,6 +25,10 @@ pub struct RuntimeSettings {
     pub home: Home,
     /// The Unix socket on which the gateway calls.
     pub socket: PathBuf,
+    /// The key of the caller statement, shared with the gateway.
+    pub statement_key: PathBuf,
+    /// Name or number of the user that the gateway runs as, if it is another one than ours.
+    pub gateway_user: Option<String>,
     /// Bounds of sessions.
     pub sessions: Sessions,
     /// Folders below which projects may lie.
@@ -27,8 +41,20 @@ pub struct RuntimeSettings {
     pub verify: Vec<String>,
     /// Whether work stays on the session's branch.
     pub branch_protection: bool,
+    /// How much agents may do without being asked.
+    pub autonomy: Autonomy,
+    /// How approvals are given.
+    pub approvals: Approvals,
+    /// Which commands agents may run.
+    pub commands: Commands,
     /// What the kernel is asked to enforce.
     pub jail: Jail,
+    /// The sandbox of agents.
+    pub sandbox: Sandbox,
+    /// What agents in the sandbox may reach.
+    pub egress: Egress,
+    /// The only places that agents may write; none is the whole project.
+    pub allowed_paths: Option<Vec<String>>,
     /// What is logged.
     pub log: Log,
 }
@@ -86,7 +112,16 @@ impl RuntimeSettings {
         let home = gateway::home(&mut reader);
         let providers = providers(&mut reader);
         let settings = Self {
-            socket: reader.value(&Key::new("socket"), home.runtime_socket()),
+            socket: reader.value(
+                &Key::new("socket").variables(&["LOKI_RUNTIME_SOCKET"]),
+                home.runtime_socket(),
+            ),
+            statement_key: reader.value(
+                &Key::new("statement_key").variables(&["LOKI_STATEMENT_KEY"]),
+                home.statement_key(),
+            ),
+            gateway_user: reader
+                .optional(&Key::new("gateway_user").variables(&["LOKI_GATEWAY_USER"])),
             sessions: sessions(&mut reader),
             project_roots: project_roots(&mut reader),
             provider: reader.value(
@@ -99,11 +134,16 @@ impl RuntimeSettings {
                 &Key::new("branch.protection").variables(&["LOKI_BRANCH_PROTECTION"]),
                 false,
             ),
+            autonomy: Autonomy::read(&mut reader),
+            approvals: Approvals::read(&mut reader),
+            commands: Commands::read(&mut reader),
             jail: jail(&mut reader),
+            sandbox: sandbox::read(&mut reader),
+            egress: egress::read(&mut reader),
+            allowed_paths: sandbox::allowed_paths(&mut reader),
             log: gateway::log(&mut reader),
             home,
         };
-        refuse_unbuilt(&mut reader);
         let (effective, warnings) = reader.finish()?;
         Ok(Loaded {
             settings,
@@ -207,32 +247,6 @@ fn jail(reader: &mut Reader) -> Jail {
         connect_ports,
         allow_advisory: reader.value(&Key::new("jail.allow_advisory"), false),
         require_enforcement: reader.value(&Key::new("jail.require_enforcement"), false),
-    }
-}
-
-/// Refuses protections that this version does not enforce, instead of pretending.
-fn refuse_unbuilt(reader: &mut Reader) {
-    const WHY: &str =
-        "this version does not enforce it, so it does not start with it: leave it unset";
-    let sandbox = Key::new("sandbox.enabled").variables(&["LOKI_SANDBOX_MODE"]);
-    if reader.value(&sandbox, false) {
-        reader.mistake("sandbox.enabled", WHY);
-    }
-    let staged = Key::new("autonomy.staged").variables(&["LOKI_STAGED_AUTONOMY"]);
-    if reader.value(&staged, false) {
-        reader.mistake("autonomy.staged", WHY);
-    }
-    let mode = Key::new("autonomy.mode").variables(&["LOKI_AUTONOMY_MODE"]);
-    if reader.value(&mode, AutonomyMode::default()) != AutonomyMode::Perpetual {
-        reader.mistake("autonomy.mode", WHY);
-    }
-    let paths = Key::new("paths.allowed").variables(&["LOKI_ALLOWED_PATHS"]);
-    if !reader.value(&paths, Vec::<String>::new()).is_empty() {
-        reader.mistake("paths.allowed", WHY);
-    }
-    let commands = Key::new("commands.blocked").variables(&["LOKI_BLOCKED_COMMANDS"]);
-    if !reader.value(&commands, Vec::<String>::new()).is_empty() {
-        reader.mistake("commands.blocked", WHY);
     }
 }
 

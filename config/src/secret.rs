@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -100,6 +100,22 @@ pub fn load_or_create_keys(path: &Path) -> Result<Vec<Secret>, KeyFileError> {
     }
 }
 
+/// Does what [`load_or_create_keys`] does, and lets the file's group read it (mode 0640): the reader
+/// is another user of that group.
+///
+/// # Errors
+/// As there, or when the mode cannot be changed.
+pub fn load_or_create_group_keys(path: &Path) -> Result<Vec<Secret>, KeyFileError> {
+    let keys = load_or_create_keys(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o640)).map_err(|source| {
+        KeyFileError::Io {
+            path: path.to_owned(),
+            source,
+        }
+    })?;
+    Ok(keys)
+}
+
 /// Reads the keys of `path`, one base64 line each, newest first.
 ///
 /// # Errors
@@ -182,7 +198,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{KeyFileError, Secret, load_keys, load_or_create_keys};
+    use super::{KeyFileError, Secret, load_keys, load_or_create_group_keys, load_or_create_keys};
 
     #[test]
     fn a_key_open_to_others_is_refused() {
@@ -218,6 +234,17 @@ mod tests {
         assert!(first == second);
         let mode = fs::metadata(&path).expect("metadata").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_shared_key_is_readable_by_its_group_and_nobody_else() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("statement.key");
+        let own = load_or_create_keys(&path).expect("new key");
+        let shared = load_or_create_group_keys(&path).expect("the same key");
+        assert!(own == shared);
+        let mode = fs::metadata(&path).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use config::contract::id::TokenId;
 use config::home::Home;
 use config::private;
+use gateway::tokens::bounds::Bounds;
 use gateway::tokens::change::Change;
 use gateway::tokens::format::FreshToken;
 use gateway::tokens::index::Index;
@@ -56,6 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         permission: Permission::new(None, None)?,
         expiry: None,
         description: None,
+        bounds: Bounds::default(),
     };
     change.add(wanted, "local:bench", now)?;
     change.commit()?;
@@ -81,5 +83,8 @@ fn record(
         revoked_at: None,
         revoked_by: None,
         description: None,
+        bounds: Bounds::default(),
+        superseded_by: None,
+        federated: None,
     })
 }

@@ -1,5 +1,6 @@
 //! Measures the audit trail on a directory's disk: records that nobody waits for, and durable
-//! ones with many waiters at once; then how long reading takes.
+//! ones with many waiters at once; then how long checking and reading take, the latter also in a
+//! trail of 30 days with 1 GB each (the older files are further names of one).
 //!
 //! `cargo run --release -p gateway --example audit_rate -- DIRECTORY`
 #![expect(clippy::print_stdout, reason = "the figures are the program's output")]
@@ -13,7 +14,7 @@ use config::contract::id::{RequestId, TokenId};
 use config::contract::scope::Scope;
 use config::home::Home;
 use gateway::audit::record::{Draft, Outcome, Phase};
-use gateway::audit::{Audit, query, summary};
+use gateway::audit::{Audit, query, summary, verify};
 
 const QUEUE_MAX: u32 = 8_192;
 const PRODUCERS: usize = 2;
@@ -32,7 +33,58 @@ fn main() -> anyhow::Result<()> {
         later(&home).await?;
         durable(&home).await
     })?;
-    read(&home)
+    check(&home)?;
+    read(&home)?;
+    add_a_month(&home)?;
+    read_newest(&home)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
+fn check(home: &Home) -> anyhow::Result<()> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(home.audit())? {
+        bytes += entry?.metadata()?.len();
+    }
+    let asked = Instant::now();
+    let report = verify::verify(home, &verify::Trust::in_keys_of(home)?)?;
+    let seconds = asked.elapsed().as_secs_f64();
+    anyhow::ensure!(report.valid, "the trail does not verify: {report:?}");
+    println!(
+        "verify: {} records, {bytes} bytes in {seconds:.2} s, {:.0} MB/s",
+        report.records,
+        bytes as f64 / 1e6 / seconds
+    );
+    Ok(())
+}
+
+/// Gives the oldest file 450 further names: what 30 days of 1 GB look like to a query.
+fn add_a_month(home: &Home) -> anyhow::Result<()> {
+    let mut names: Vec<PathBuf> = std::fs::read_dir(home.audit())?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    names.retain(|path| path.extension().is_some_and(|end| end == "jsonl"));
+    names.sort();
+    let oldest = names.first().context("no file")?;
+    for day in 1..=30 {
+        for part in 1..=15 {
+            let name = format!("audit-2026-01-{day:02}.{part}.jsonl");
+            std::fs::hard_link(oldest, home.audit().join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn read_newest(home: &Home) -> anyhow::Result<()> {
+    for _ in 0..5 {
+        let asked = Instant::now();
+        let page = query::query(home, &query::Query::default())?;
+        println!(
+            "newest {} of 30 days: {:.1} ms",
+            page.entries.len(),
+            asked.elapsed().as_secs_f64() * 1_000.0
+        );
+    }
+    Ok(())
 }
 
 fn read(home: &Home) -> anyhow::Result<()> {

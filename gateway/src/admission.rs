@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use config::contract::caller::{AuthMethod, Caller};
@@ -16,7 +17,9 @@ use pingora::http::RequestHeader;
 use crate::authn;
 use crate::authn::client_certificate::PeerCertificate;
 use crate::authz::{self, Judgement};
+use crate::credential::Credential;
 use crate::limits;
+use crate::rates::Standing;
 use crate::refusal::Refusal;
 use crate::route::Route;
 use crate::snapshot::Snapshot;
@@ -26,8 +29,10 @@ use crate::state::State;
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted {
     operation: &'static Operation,
-    caller: Arc<Caller>,
+    credential: Arc<Credential>,
     scope: Option<Scope>,
+    standing: Standing,
+    client: IpAddr,
 }
 
 impl Admitted {
@@ -37,8 +42,18 @@ impl Admitted {
     }
 
     /// Returns who asks.
-    pub(crate) const fn caller(&self) -> &Arc<Caller> {
-        &self.caller
+    pub(crate) fn caller(&self) -> &Arc<Caller> {
+        &self.credential.caller
+    }
+
+    /// Returns what the caller came with.
+    pub(crate) const fn credential(&self) -> &Arc<Credential> {
+        &self.credential
+    }
+
+    /// Returns how the caller stands with its rates.
+    pub(crate) const fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Returns the scope that was used; none for a public operation.
@@ -64,11 +79,11 @@ pub(crate) struct Turned {
     /// What was asked for, if it exists.
     pub(crate) operation: Option<&'static Operation>,
     /// Who asked, if the credential was good.
-    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) credential: Option<Arc<Credential>>,
 }
 
 /// Admits or refuses a request, by the first reason in order: size and shape, site, credential,
-/// existence, scope, body.
+/// existence, scope, rate, body.
 ///
 /// # Errors
 /// The refusal, with what was known by then.
@@ -79,10 +94,10 @@ pub(crate) async fn admit(
     snapshot: &Snapshot,
     now: DateTime<Utc>,
 ) -> Result<Admitted, Turned> {
-    let turned = |refusal, operation, caller| Turned {
+    let turned = |refusal, operation, credential| Turned {
         refusal,
         operation,
-        caller,
+        credential,
     };
     let settings = &snapshot.settings;
 
@@ -101,19 +116,23 @@ pub(crate) async fn admit(
     )
     .map_err(|refusal| turned(refusal, known, None))?;
 
-    let caller = match known {
+    let credential = match known {
         Some(operation) if operation.access == Access::Public => nobody(),
         Some(_) | None if !settings.tokens_required => local(),
         Some(_) | None => authenticate(header, peer, state, snapshot, now)
             .await
             .map_err(|refusal| turned(refusal, known, None))?,
     };
-    let refuse = |refusal| turned(refusal, known, Some(Arc::clone(&caller)));
+    let refuse = |refusal| turned(refusal, known, Some(Arc::clone(&credential)));
     let operation = route.operation(path).map_err(refuse)?;
-    let scope = match authz::judge(operation, caller.scopes) {
+    let scope = match authz::judge(operation, credential.caller.scopes) {
         Judgement::Allowed(scope) => scope,
         Judgement::Missing(needed) => return Err(refuse(Refusal::TooLittleScope { needed })),
     };
+    let standing = state
+        .rates
+        .take(operation, &credential, &settings.rates, now)
+        .map_err(|exceeded| refuse(Refusal::RateExceeded(exceeded)))?;
     if declared_body(header) > operation.body_bytes_max {
         return Err(refuse(Refusal::BodyTooLong {
             bytes_max: operation.body_bytes_max,
@@ -121,8 +140,10 @@ pub(crate) async fn admit(
     }
     Ok(Admitted {
         operation,
-        caller,
+        credential,
         scope,
+        standing,
+        client: peer.address,
     })
 }
 
@@ -138,18 +159,20 @@ pub(crate) async fn still_admits(
     if admitted.operation.access == Access::Public {
         return true;
     }
-    let caller = if snapshot.settings.tokens_required {
-        let found = authn::authenticate(header, &snapshot.schemes(certificate), now, false).await;
-        let Ok(caller) = found else {
+    let credential = if snapshot.settings.tokens_required {
+        let schemes = snapshot.schemes(certificate);
+        let found = authn::authenticate(header, &schemes, admitted.client, now, false).await;
+        let Ok(credential) = found else {
             return false;
         };
-        caller
+        credential
     } else {
         local()
     };
+    let (caller, before) = (&credential.caller, admitted.caller());
     let judgement = authz::judge(admitted.operation, caller.scopes);
-    caller.principal == admitted.caller.principal
-        && caller.projects == admitted.caller.projects
+    caller.principal == before.principal
+        && caller.projects == before.projects
         && matches!(judgement, Judgement::Allowed(_))
 }
 
@@ -161,12 +184,17 @@ async fn authenticate(
     state: &State,
     snapshot: &Snapshot,
     now: DateTime<Utc>,
-) -> Result<Arc<Caller>, Refusal> {
+) -> Result<Arc<Credential>, Refusal> {
     let client = peer.address;
     let blocked = state.throttle.blocked_seconds(client, now);
     let patient = blocked.is_none();
-    let found =
-        authn::authenticate(header, &snapshot.schemes(peer.certificate), now, patient).await;
+    let begun = Instant::now();
+    let schemes = snapshot.schemes(peer.certificate);
+    let found = authn::authenticate(header, &schemes, client, now, patient).await;
+    let method = found
+        .as_ref()
+        .map_or(AuthMethod::None, |credential| credential.caller.auth_method);
+    state.metrics.authenticated(method, begun.elapsed());
     if !matches!(found, Err(Refusal::BadCredential(_))) {
         return found;
     }
@@ -187,23 +215,21 @@ fn declared_body(header: &RequestHeader) -> u64 {
 }
 
 /// Whoever asks for a public operation.
-fn nobody() -> Arc<Caller> {
-    Arc::new(Caller {
-        user: "anonymous".to_owned(),
-        principal: "anonymous".to_owned(),
-        auth_method: AuthMethod::None,
-        scopes: Scopes::NONE,
-        projects: None,
-    })
+fn nobody() -> Arc<Credential> {
+    without("anonymous", AuthMethod::None, Scopes::NONE)
 }
 
 /// The operating-system user itself: with authentication off, the listener serves nobody else.
-fn local() -> Arc<Caller> {
-    Arc::new(Caller {
-        user: "local".to_owned(),
-        principal: "local".to_owned(),
-        auth_method: AuthMethod::Local,
-        scopes: Role::Admin.scopes(),
+fn local() -> Arc<Credential> {
+    without("local", AuthMethod::Local, Role::Admin.scopes())
+}
+
+fn without(name: &str, auth_method: AuthMethod, scopes: Scopes) -> Arc<Credential> {
+    Arc::new(Credential::without(Arc::new(Caller {
+        user: name.to_owned(),
+        principal: name.to_owned(),
+        auth_method,
+        scopes,
         projects: None,
-    })
+    })))
 }

@@ -1,16 +1,19 @@
 //! What the gateway itself answers, with the headers that every answer owes.
 
+use std::io;
+
 use bytes::Bytes;
 use config::contract::id::RequestId;
 use config::contract::problem::{self, Problem};
 use http::StatusCode;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr};
+use tokio::sync::mpsc;
 
 use crate::limits;
 use crate::refusal::Refusal;
@@ -89,20 +92,11 @@ impl Answer {
         session: &mut Session,
         record: &RequestRecord,
     ) -> pingora::Result<()> {
-        let mut header = ResponseHeader::build(self.status, Some(12))?;
-        header.insert_header(CONTENT_TYPE, self.content_type)?;
+        let mut header = header(self.status, self.content_type, session, record)?;
         header.insert_header(CONTENT_LENGTH, self.body.len())?;
-        header.insert_header(CACHE_CONTROL, "no-store")?;
         for (name, value) in self.fields {
             header.insert_header(name, value)?;
         }
-        let loopback_name = limits::authority(session.req_header())
-            .is_some_and(|authority| limits::is_loopback_name(host_of(authority)));
-        protect(
-            &mut header,
-            record,
-            record.snapshot.tls.is_some() && !loopback_name,
-        )?;
         let head_only = session.req_header().method == http::Method::HEAD;
         let empty = head_only || self.body.is_empty();
         session
@@ -113,6 +107,64 @@ impl Answer {
         }
         Ok(())
     }
+}
+
+/// An answer that comes piece by piece. A piece that is an error ends the connection, so that the
+/// caller sees that something is missing.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    /// The media type.
+    pub(crate) content_type: &'static str,
+    /// The body.
+    pub(crate) body: mpsc::Receiver<io::Result<Bytes>>,
+}
+
+impl Pieces {
+    /// Writes the answer as its pieces come; `HEAD` gets the header alone.
+    ///
+    /// # Errors
+    /// When the peer is gone, or a piece is an error.
+    pub(crate) async fn write(
+        mut self,
+        session: &mut Session,
+        record: &mut RequestRecord,
+    ) -> pingora::Result<()> {
+        let mut header = header(200, self.content_type, session, record)?;
+        let request = session.req_header();
+        let head_only = request.method == http::Method::HEAD;
+        if request.version == http::Version::HTTP_11 {
+            header.insert_header(TRANSFER_ENCODING, "chunked")?;
+        }
+        session
+            .write_response_header(Box::new(header), head_only)
+            .await?;
+        if head_only {
+            return Ok(());
+        }
+        while let Some(piece) = self.body.recv().await {
+            let piece = internal(piece, "the answer cannot be continued")?;
+            record.answer_bytes += piece.len() as u64;
+            session.write_response_body(Some(piece), false).await?;
+        }
+        session.write_response_body(None, true).await
+    }
+}
+
+/// Begins the header of an answer of our own.
+fn header(
+    status: u16,
+    content_type: &str,
+    session: &Session,
+    record: &RequestRecord,
+) -> pingora::Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(status, Some(12))?;
+    header.insert_header(CONTENT_TYPE, content_type)?;
+    header.insert_header(CACHE_CONTROL, "no-store")?;
+    let loopback_name = limits::authority(session.req_header())
+        .is_some_and(|authority| limits::is_loopback_name(host_of(authority)));
+    let strict_transport = record.snapshot.tls.is_some() && !loopback_name;
+    protect(&mut header, record, strict_transport)?;
+    Ok(header)
 }
 
 /// Returns the whole HTTP/1.1 answer of a refusal on a connection that ends with it.
@@ -149,6 +201,10 @@ pub(crate) fn protect(
     strict_transport: bool,
 ) -> pingora::Result<()> {
     header.insert_header(REQUEST_ID, record.id.as_str())?;
+    if let Some((policy, limit)) = record.rate_fields() {
+        header.insert_header("ratelimit-policy", policy)?;
+        header.insert_header("ratelimit", limit)?;
+    }
     header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
     header.insert_header(
         "content-security-policy",

@@ -5,6 +5,7 @@
 //! worker of the async runtime: one thread of its own writes, in batches.
 
 mod append;
+mod archive;
 mod background;
 mod backward;
 mod chain;
@@ -13,15 +14,18 @@ pub mod export;
 mod files;
 pub mod follow;
 mod forward;
+mod index;
 mod line;
 mod notice;
-mod parameter;
+pub(crate) mod parameter;
 pub mod query;
 mod queue;
 pub mod record;
 mod redact;
 mod seals;
+mod space;
 pub mod summary;
+pub mod syslog;
 mod tail;
 mod tally;
 mod text;
@@ -35,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::gateway::audit::AuditSettings;
 use config::home::Home;
 use config::secret::KeyFileError;
 use tokio::sync::{oneshot, watch};
@@ -42,11 +47,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use append::append;
 pub use line::LINE_BYTES_MAX;
-pub use notice::{CHECKPOINT, FAILED, GAP, RECOVERED, REPLACED};
+pub use notice::{CHECKPOINT, DISK_FULL, FAILED, GAP, RECOVERED, REPLACED, RETIRED};
 pub use seals::PublicKey;
 pub use tally::Tally;
 
 use crate::clock::Clock;
+use archive::{Archive, Retention};
 use line::Line;
 use queue::{Pushed, Queue};
 use record::Draft;
@@ -109,6 +115,26 @@ struct Running {
     queue: Arc<Queue>,
     clock: Clock,
     ended: watch::Receiver<bool>,
+    /// Looks after closed files; none where nothing is packed or removed.
+    _archive: Option<Archive>,
+}
+
+/// What an open trail is told besides.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bounds {
+    /// Length in bytes from which on the next file is written; none: 64 MiB.
+    segment_bytes_max: Option<u64>,
+    /// Free bytes of the disk that are left to the records of changes.
+    disk_reserve_bytes: u64,
+}
+
+/// Whether a record was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It will be written.
+    Taken,
+    /// There was no room for it; it is counted.
+    Lost,
 }
 
 impl Drop for Running {
@@ -137,17 +163,59 @@ impl Audit {
         }
     }
 
+    /// Opens the audit files of `home` as set, and looks after closed files.
+    ///
+    /// # Errors
+    /// As [`Audit::open`].
+    pub fn start(
+        home: &Home,
+        settings: &AuditSettings,
+        queue_max: u32,
+    ) -> Result<Self, AuditError> {
+        if !settings.enabled {
+            return Ok(Self::disabled());
+        }
+        let bounds = Bounds {
+            segment_bytes_max: Some(settings.segment_bytes_max),
+            disk_reserve_bytes: settings.disk_reserve_bytes,
+        };
+        let retention = Retention {
+            age: settings.retention,
+            bytes_max: settings.retention_bytes_max,
+        };
+        let archive = Archive::start(home, retention, Clock::system());
+        Self::open_with(home, queue_max, Clock::system(), bounds, Some(archive?))
+    }
+
     /// Opens the audit files of `home` with a clock of the caller's choice.
     ///
     /// # Errors
     /// As [`Audit::open`].
     pub fn open_at(home: &Home, queue_max: u32, clock: Clock) -> Result<Self, AuditError> {
+        Self::open_with(home, queue_max, clock, Bounds::default(), None)
+    }
+
+    fn open_with(
+        home: &Home,
+        queue_max: u32,
+        clock: Clock,
+        bounds: Bounds,
+        archive: Option<Archive>,
+    ) -> Result<Self, AuditError> {
         let path = home.audit();
         let seals = Seals::open(home)?;
-        let trail = Trail::open(&path, seals, clock.now()).map_err(in_directory(&path))?;
+        let mut trail = Trail::open(&path, seals, clock.now()).map_err(in_directory(&path))?;
+        if let Some(bytes) = bounds.segment_bytes_max {
+            trail = trail.with_segment_bytes_max(bytes);
+        }
         let queue = Arc::new(Queue::new(queue_max));
         let (tell_ended, ended) = watch::channel(false);
-        let writer = Writer::new(Arc::clone(&queue), trail, clock.clone());
+        let writer = Writer::new(
+            Arc::clone(&queue),
+            trail,
+            clock.clone(),
+            bounds.disk_reserve_bytes,
+        );
         std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || {
@@ -160,6 +228,7 @@ impl Audit {
             queue,
             clock,
             ended,
+            _archive: archive,
         };
         Ok(Self {
             running: Some(Arc::new(running)),
@@ -212,19 +281,23 @@ impl Audit {
         result
     }
 
-    /// Leaves a record to be written soon. Waits at most [`ROOM_WAIT_MAX`] for room; then the
-    /// record is lost, and counted.
-    pub async fn later(&self, draft: Draft<'_>) {
+    /// Leaves a record to be written soon. Waits at most [`ROOM_WAIT_MAX`] for room; then, and on a
+    /// disk that is nearly full, the record is lost, and counted.
+    pub async fn later(&self, draft: Draft<'_>) -> Kept {
         let Some(running) = &self.running else {
-            return;
+            return Kept::Taken;
         };
+        if self.tally.is_disk_low() {
+            running.queue.withhold();
+            return Kept::Lost;
+        }
         let deadline = Instant::now() + ROOM_WAIT_MAX;
         loop {
             let room = running.queue.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
             match running.push(&draft, None) {
-                Pushed::Taken => return,
+                Pushed::Taken => return Kept::Taken,
                 Pushed::Refused => break,
                 Pushed::Full(_) => {}
             }
@@ -233,6 +306,7 @@ impl Audit {
             }
         }
         running.queue.lose(1);
+        Kept::Lost
     }
 
     /// Leaves a record to be written soon, and never waits: for drop guards. Without room the
@@ -241,6 +315,9 @@ impl Audit {
         let Some(running) = &self.running else {
             return;
         };
+        if self.tally.is_disk_low() {
+            return running.queue.withhold();
+        }
         match running.push(&draft, None) {
             Pushed::Taken => {}
             Pushed::Full(_) | Pushed::Refused => running.queue.lose(1),

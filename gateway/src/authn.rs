@@ -7,18 +7,19 @@ pub(crate) mod bearer;
 pub(crate) mod client_certificate;
 pub(crate) mod oidc;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use client_certificate::PeerCertificate;
-use config::contract::caller::Caller;
 use config::gateway::tls::Principal;
 use pingora::http::RequestHeader;
 
+use crate::credential::Credential;
 use crate::refusal::{CredentialFault, Refusal};
 use crate::tokens::index::Index;
-use oidc::live::LiveIssuer;
+use oidc::issuers::Issuers;
 
 /// The answer of one scheme.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(crate) enum Answer {
     /// The request holds no credential of this kind.
     NotRequested,
     /// The credential is good.
-    Authenticated(Arc<Caller>),
+    Authenticated(Arc<Credential>),
     /// There is a credential of this kind, and it is not accepted.
     Failed(CredentialFault),
     /// There is a credential of this kind, and nobody can tell now whether it is good.
@@ -38,24 +39,27 @@ pub(crate) enum Answer {
 pub(crate) struct Schemes<'state> {
     /// The opaque tokens; none if they are switched off.
     pub(crate) tokens: Option<&'state ArcSwap<Index>>,
-    /// The issuer of JSON Web Tokens.
-    pub(crate) issuer: Option<&'state LiveIssuer>,
+    /// What was withdrawn, whatever kind it is of.
+    pub(crate) withdrawn: &'state ArcSwap<Index>,
+    /// The issuers of JSON Web Tokens.
+    pub(crate) issuers: &'state Issuers,
     /// The certificate of the connection.
     pub(crate) certificate: Option<&'state PeerCertificate>,
     /// Whom certificates stand for.
     pub(crate) principals: &'state [Principal],
 }
 
-/// Returns who is calling. `patient` callers may wait a second for new keys of the issuer.
+/// Returns who is calling from `client`. `patient` callers may wait a second for new keys of the issuer.
 ///
 /// # Errors
 /// When no scheme was asked, or one was and failed.
 pub(crate) async fn authenticate(
     header: &RequestHeader,
     schemes: &Schemes<'_>,
+    client: IpAddr,
     now: DateTime<Utc>,
     patient: bool,
-) -> Result<Arc<Caller>, Refusal> {
+) -> Result<Arc<Credential>, Refusal> {
     if header.headers.get_all("authorization").iter().count() > 1 {
         return Err(Refusal::TwoCredentials);
     }
@@ -67,21 +71,27 @@ pub(crate) async fn authenticate(
         }
         return judge(by_certificate);
     }
-    let by_issuer = oidc::authenticate(header, schemes.issuer, now, patient).await;
+    let by_issuer = oidc::authenticate(header, schemes.issuers, now, patient).await;
     let answer = match by_issuer {
         Answer::NotRequested => match schemes.tokens {
-            Some(tokens) => bearer::authenticate(header, &tokens.load(), now),
+            Some(tokens) => bearer::authenticate(header, &tokens.load(), client, now),
             None => bearer::switched_off(header),
         },
+        // What was verified once is remembered, so this is asked each time.
+        Answer::Authenticated(ref credential)
+            if !credential.holds(&schemes.withdrawn.load(), now) =>
+        {
+            Answer::Failed(CredentialFault::Jwt("jwt_withdrawn"))
+        }
         Answer::Authenticated(_) | Answer::Failed(_) | Answer::Unavailable => by_issuer,
     };
     judge(answer)
 }
 
-fn judge(answer: Answer) -> Result<Arc<Caller>, Refusal> {
+fn judge(answer: Answer) -> Result<Arc<Credential>, Refusal> {
     match answer {
         Answer::NotRequested => Err(Refusal::NoCredential),
-        Answer::Authenticated(caller) => Ok(caller),
+        Answer::Authenticated(credential) => Ok(credential),
         Answer::Failed(fault) => Err(Refusal::BadCredential(fault)),
         Answer::Unavailable => Err(Refusal::IssuerUnavailable),
     }

@@ -122,7 +122,11 @@ impl Front {
         let held_before = self.wire.held();
         self.passed.clear();
         self.taken = 0;
-        let followed = self.wire.take(came, &mut self.passed);
+        let followed = match self.wire.glance(came) {
+            Ok(false) => self.wire.take(came, &mut self.passed),
+            Ok(true) => Ok(()),
+            Err(fault) => Err(fault),
+        };
         self.pace.moved(self.wire.waits());
         if let Err(fault) = followed {
             buffer.set_filled(before);

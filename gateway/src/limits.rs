@@ -11,6 +11,7 @@ use http::{HeaderName, Version};
 use pingora::http::RequestHeader;
 
 use crate::refusal::Refusal;
+use crate::wire;
 
 /// Checks size and shape of a request header.
 ///
@@ -84,11 +85,7 @@ fn check_fields(header: &RequestHeader) -> Result<(), Refusal> {
         if name.as_str().contains('_') {
             return Err(Refusal::Malformed("a field name has an underscore"));
         }
-        if value
-            .as_bytes()
-            .iter()
-            .any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f)
-        {
+        if wire::has_control(value.as_bytes()) {
             return Err(Refusal::Malformed("a field has a control character"));
         }
     }

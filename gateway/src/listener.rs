@@ -173,6 +173,7 @@ impl Visit {
         proxy: Arc<HttpProxy<Proxy>>,
         shutdown: ShutdownWatch,
     ) {
+        let _open = self.state.metrics.connection();
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot switch off Nagle's algorithm");
         }
@@ -229,12 +230,20 @@ impl Visit {
         let handshake_timeout = self.snapshot.settings.limits.handshake_timeout;
         let shaking = tokio::time::timeout(handshake_timeout, acceptor.accept(stream));
         match shaking.await {
-            Ok(Ok(stream)) => Some(Connection::tls(
-                stream,
-                self.peer,
-                place,
-                Arc::clone(&self.state),
-            )),
+            Ok(Ok(stream)) => {
+                let (_, agreed) = stream.get_ref();
+                let group = agreed.negotiated_key_exchange_group();
+                let group = group.map(|group| group.name());
+                self.state
+                    .metrics
+                    .handshake(agreed.protocol_version(), group);
+                Some(Connection::tls(
+                    stream,
+                    self.peer,
+                    place,
+                    Arc::clone(&self.state),
+                ))
+            }
             Ok(Err(error)) => {
                 tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
                 edge_record::dropped(&self.state, self.peer.ip(), Dropped::HandshakeFailed);

@@ -14,9 +14,10 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 
-use crate::admin;
+use crate::admin::{self, Reply};
 use crate::admission::{self, Admitted, Peer};
 use crate::answer::{Answer, internal};
+use crate::audit::Kept;
 use crate::clock;
 use crate::limits;
 use crate::refusal::Refusal;
@@ -81,14 +82,24 @@ impl Proxy {
         record: &mut RequestRecord,
         admitted: &Admitted,
     ) -> pingora::Result<()> {
-        match admin::answer(admitted, session, &self.state, &record.snapshot).await {
-            Ok(answer) => {
+        let mut request = admin::Request {
+            admitted,
+            session,
+            record,
+            state: &self.state,
+        };
+        match admin::answer(&mut request).await {
+            Ok(Reply::Whole(answer)) => {
                 record.status = answer.status;
                 if record.mutates() && record.outcome().await.is_err() {
                     return self.refuse(session, record, Refusal::AuditUncertain).await;
                 }
                 record.answer_bytes = answer.body.len() as u64;
                 self.write(session, record, answer).await
+            }
+            Ok(Reply::Pieces(pieces)) => {
+                record.status = 200;
+                pieces.write(session, record).await
             }
             Err(refusal) => {
                 record.status = refusal.status();
@@ -154,7 +165,7 @@ impl ProxyHttp for Proxy {
             Ok(admitted) => admitted,
             Err(turned) => {
                 record.operation = turned.operation;
-                record.caller = turned.caller;
+                record.credential = turned.credential;
                 self.refuse(session, record, turned.refusal).await?;
                 return Ok(true);
             }
@@ -166,6 +177,11 @@ impl ProxyHttp for Proxy {
             return Ok(true);
         }
         if admitted.operation().mutates() && record.decide().await.is_err() {
+            self.refuse(session, record, Refusal::AuditUnavailable)
+                .await?;
+            return Ok(true);
+        }
+        if record.is_announced() && record.announce().await == Kept::Lost {
             self.refuse(session, record, Refusal::AuditUnavailable)
                 .await?;
             return Ok(true);
@@ -194,6 +210,7 @@ impl ProxyHttp for Proxy {
         context: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
         let record = record(context)?;
+        record.forwarding();
         upstream::peer(admitted(record)?, &record.snapshot.settings.runtime)
     }
 

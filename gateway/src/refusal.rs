@@ -10,6 +10,8 @@ use config::contract::id::TokenId;
 use config::contract::problem::Problem;
 use config::contract::scope::Scope;
 
+use crate::rates::Exceeded;
+use crate::tokens::bounds::Wider;
 use facts::{FACTS, Facts};
 
 /// Why a credential was not accepted. For the audit record alone.
@@ -17,6 +19,11 @@ use facts::{FACTS, Facts};
 pub enum CredentialFault {
     /// A client's certificate that failed this check.
     Certificate(&'static str),
+    /// Used from a network that it is not bound to.
+    Elsewhere {
+        /// Id of the token.
+        token_id: TokenId,
+    },
     /// Its time is over.
     Expired {
         /// Id of the token.
@@ -40,6 +47,7 @@ impl CredentialFault {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Elsewhere { .. } => "elsewhere",
             Self::Expired { .. } => "expired",
             Self::Certificate(check) | Self::Jwt(check) => check,
             Self::Malformed => "malformed",
@@ -52,7 +60,9 @@ impl CredentialFault {
     #[must_use]
     pub fn token_id(&self) -> Option<&TokenId> {
         match self {
-            Self::Expired { token_id } | Self::Revoked { token_id } => Some(token_id),
+            Self::Elsewhere { token_id }
+            | Self::Expired { token_id }
+            | Self::Revoked { token_id } => Some(token_id),
             Self::Certificate(_) | Self::Jwt(_) | Self::Malformed | Self::Unknown => None,
         }
     }
@@ -69,12 +79,21 @@ pub enum Refusal {
     AuditUncertain,
     /// The credential was not accepted.
     BadCredential(CredentialFault),
+    /// The body is not what the operation wants.
+    BadBody(String),
     /// A parameter of the query is wrong.
     BadParameter(String),
     /// The body is longer than the operation allows.
     BodyTooLong {
         /// The bound in bytes.
         bytes_max: u64,
+    },
+    /// It cannot be done as things stand.
+    Conflict {
+        /// What stands in the way.
+        detail: String,
+        /// Things of which one has to be chosen.
+        candidates: Vec<String>,
     },
     /// The gateway is stopping.
     Draining,
@@ -94,11 +113,15 @@ pub enum Refusal {
     Malformed(&'static str),
     /// No credential, and one is needed.
     NoCredential,
+    /// The path is known, but not what it names.
+    NotFound(String),
     /// The path is known, but not with this method.
     OtherMethod {
         /// The methods that it has.
         allowed: Vec<&'static str>,
     },
+    /// The caller asked too often.
+    RateExceeded(Exceeded),
     /// The runtime cannot be reached.
     RuntimeAway,
     /// The runtime's answer makes no sense.
@@ -125,6 +148,8 @@ pub enum Refusal {
     TwoCredentials,
     /// No operation has this path.
     UnknownPath,
+    /// A token would be wider than the one that makes it.
+    Wider(Wider),
 }
 
 impl Refusal {
@@ -136,8 +161,10 @@ impl Refusal {
             Self::AuditUnavailable => "audit_unavailable",
             Self::AuditUncertain => "audit_uncertain",
             Self::BadCredential(_) => "bad_credential",
+            Self::BadBody(_) => "bad_body",
             Self::BadParameter(_) => "bad_parameter",
             Self::BodyTooLong { .. } => "body_too_long",
+            Self::Conflict { .. } => "conflict",
             Self::Draining => "draining",
             Self::ForeignHost => "foreign_host",
             Self::ForeignOrigin => "foreign_origin",
@@ -147,7 +174,9 @@ impl Refusal {
             Self::IssuerUnavailable => "issuer_unavailable",
             Self::Malformed(_) => "malformed",
             Self::NoCredential => "no_credential",
+            Self::NotFound(_) => "not_found",
             Self::OtherMethod { .. } => "other_method",
+            Self::RateExceeded(_) => "rate_exceeded",
             Self::RuntimeAway => "runtime_away",
             Self::RuntimeBroken => "runtime_broken",
             Self::RuntimeSlow => "runtime_slow",
@@ -158,6 +187,7 @@ impl Refusal {
             Self::TooManyStreams => "too_many_streams",
             Self::TwoCredentials => "two_credentials",
             Self::UnknownPath => "unknown_path",
+            Self::Wider(_) => "wider",
         }
     }
 
@@ -179,6 +209,9 @@ impl Refusal {
         if let Self::TooManyFailures { seconds } = self {
             return Some(*seconds);
         }
+        if let Self::RateExceeded(exceeded) = self {
+            return Some(exceeded.seconds);
+        }
         self.facts().retry_after_seconds
     }
 
@@ -188,8 +221,15 @@ impl Refusal {
         if let Self::BadCredential(fault) = self {
             return Some(fault.name());
         }
-        if let Self::BadParameter(text) | Self::SettingsRejected(text) = self {
+        if let Self::BadParameter(text)
+        | Self::BadBody(text)
+        | Self::NotFound(text)
+        | Self::SettingsRejected(text) = self
+        {
             return Some(text);
+        }
+        if let Self::Conflict { detail, .. } = self {
+            return Some(detail);
         }
         if let Self::Malformed(what) = self {
             return Some(what);
@@ -229,13 +269,26 @@ impl Refusal {
         if let Self::TooLittleScope { needed } = self {
             problem.scope = Some(needed.name().to_owned());
         }
+        if let Self::Conflict { candidates, .. } = self {
+            problem.candidates.clone_from(candidates);
+        }
         problem
     }
 
     /// Says what could not be done and why: the table's words, or this request's own.
     fn detail(&self) -> Cow<'static, str> {
-        if let Self::BadParameter(text) | Self::SettingsRejected(text) = self {
+        if let Self::BadParameter(text)
+        | Self::BadBody(text)
+        | Self::NotFound(text)
+        | Self::SettingsRejected(text) = self
+        {
             return Cow::Owned(text.clone());
+        }
+        if let Self::Conflict { detail, .. } = self {
+            return Cow::Owned(detail.clone());
+        }
+        if let Self::Wider(wider) = self {
+            return Cow::Owned(wider.to_string());
         }
         if let Self::BodyTooLong { bytes_max } = self
             && *bytes_max > 0
@@ -283,10 +336,15 @@ mod tests {
     use config::contract::scope::Scope;
 
     use super::{CredentialFault, FACTS, Refusal};
+    use crate::rates::{Exceeded, Standing};
+    use crate::tokens::bounds::Wider;
 
     #[test]
     fn outside_text_does_not_say_which_check_failed() {
         let problems: Vec<_> = [
+            CredentialFault::Elsewhere {
+                token_id: TokenId::from_random([0; 8]),
+            },
             CredentialFault::Expired {
                 token_id: TokenId::from_random([0; 8]),
             },
@@ -309,8 +367,13 @@ mod tests {
             Refusal::AuditUnavailable,
             Refusal::AuditUncertain,
             Refusal::BadCredential(CredentialFault::Unknown),
+            Refusal::BadBody(String::new()),
             Refusal::BadParameter(String::new()),
             Refusal::BodyTooLong { bytes_max: 0 },
+            Refusal::Conflict {
+                detail: String::new(),
+                candidates: Vec::new(),
+            },
             Refusal::Draining,
             Refusal::ForeignHost,
             Refusal::ForeignOrigin,
@@ -320,9 +383,14 @@ mod tests {
             Refusal::IssuerUnavailable,
             Refusal::Malformed(""),
             Refusal::NoCredential,
+            Refusal::NotFound(String::new()),
             Refusal::OtherMethod {
                 allowed: Vec::new(),
             },
+            Refusal::RateExceeded(Exceeded {
+                seconds: 1,
+                standing: Standing::default(),
+            }),
             Refusal::RuntimeAway,
             Refusal::RuntimeBroken,
             Refusal::RuntimeSlow,
@@ -335,6 +403,7 @@ mod tests {
             Refusal::TooManyStreams,
             Refusal::TwoCredentials,
             Refusal::UnknownPath,
+            Refusal::Wider(Wider::Life),
         ];
         let reasons: Vec<_> = some.iter().map(Refusal::reason).collect();
         let rows: Vec<_> = FACTS.iter().map(|facts| facts.reason).collect();

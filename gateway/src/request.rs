@@ -8,18 +8,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use config::contract::audit::{HEADER, Note};
-use config::contract::caller::{AuthMethod, Caller};
+use config::contract::caller::AuthMethod;
 use config::contract::id::{RequestId, TokenId};
 use config::contract::operation::{Operation, Recorded};
+use config::gateway::audit::OnOverflow;
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use pingora::proxy::Session;
 use serde_json::{Map, Value};
 
 use crate::admission::Admitted;
-use crate::audit::Unavailable;
 use crate::audit::record::{ANONYMOUS, Draft, Outcome, Phase};
+use crate::audit::{Kept, Unavailable};
 use crate::authn::client_certificate::PeerCertificate;
+use crate::credential::Credential;
 use crate::random::{self, NoRandomness};
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
@@ -37,7 +39,7 @@ pub(crate) struct RequestRecord {
     /// What was asked for, if it exists.
     pub(crate) operation: Option<&'static Operation>,
     /// Who asked, if the credential was good.
-    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) credential: Option<Arc<Credential>>,
     /// The proof of admission.
     pub(crate) admission: Option<Admitted>,
     /// The answer's status; 0 before there is one.
@@ -54,6 +56,8 @@ pub(crate) struct RequestRecord {
     refusal: Option<Refusal>,
     note: Note,
     started: Instant,
+    /// When it was first forwarded.
+    forwarded: Option<Instant>,
     outcome_recorded: bool,
     ended: bool,
     state: Arc<State>,
@@ -77,7 +81,7 @@ impl RequestRecord {
             id: RequestId::from_random(random::bytes()?),
             client,
             operation: None,
-            caller: None,
+            credential: None,
             admission: None,
             status: 0,
             body_bytes: 0,
@@ -88,6 +92,7 @@ impl RequestRecord {
             refusal: None,
             note: Note::default(),
             started: Instant::now(),
+            forwarded: None,
             outcome_recorded: false,
             ended: false,
             state,
@@ -97,7 +102,7 @@ impl RequestRecord {
     /// Takes the proof of admission.
     pub(crate) fn admitted(&mut self, admitted: &Admitted) {
         self.operation = Some(admitted.operation());
-        self.caller = Some(Arc::clone(admitted.caller()));
+        self.credential = Some(Arc::clone(admitted.credential()));
         self.admission = Some(admitted.clone());
     }
 
@@ -105,6 +110,19 @@ impl RequestRecord {
     pub(crate) fn refused(&mut self, refusal: Refusal) {
         self.status = refusal.status();
         self.refusal = Some(refusal);
+    }
+
+    /// Takes note that the request is forwarded.
+    pub(crate) fn forwarding(&mut self) {
+        self.forwarded.get_or_insert_with(Instant::now);
+    }
+
+    /// Takes note that the header of the runtime's answer came.
+    pub(crate) fn answered(&self) {
+        if let (Some(operation), Some(forwarded)) = (self.operation, self.forwarded) {
+            let metrics = &self.state.metrics;
+            metrics.forwarded(operation, forwarded.elapsed());
+        }
     }
 
     /// Takes how a stream ended.
@@ -129,6 +147,20 @@ impl RequestRecord {
         }
     }
 
+    /// Returns what the caller is told of its rates.
+    pub(crate) fn rate_fields(&self) -> Option<(String, String)> {
+        match (&self.refusal, &self.admission) {
+            (Some(Refusal::RateExceeded(exceeded)), _) => exceeded.standing.fields(),
+            (_, Some(admitted)) => admitted.standing().fields(),
+            (_, None) => None,
+        }
+    }
+
+    /// Takes the gateway's own note about what was touched.
+    pub(crate) fn note(&mut self, note: Note) {
+        self.note = note;
+    }
+
     /// Returns whether an admitted request changes something.
     pub(crate) fn mutates(&self) -> bool {
         self.admission
@@ -144,6 +176,24 @@ impl RequestRecord {
         let facts = self.facts();
         let draft = self.draft(&facts, Phase::Decision, Outcome::Allowed);
         self.state.audit.durable(draft).await
+    }
+
+    /// Returns whether nothing may be answered before a record of it was taken: a read, where the
+    /// settings say so.
+    pub(crate) fn is_announced(&self) -> bool {
+        let audit = &self.snapshot.settings.audit;
+        let recorded = self
+            .admission
+            .as_ref()
+            .is_some_and(|admitted| admitted.operation().recorded == Recorded::Read);
+        audit.on_overflow == OnOverflow::Deny && recorded
+    }
+
+    /// Leaves a decision to be written soon; where it is lost, the request is refused.
+    pub(crate) async fn announce(&self) -> Kept {
+        let facts = self.facts();
+        let draft = self.draft(&facts, Phase::Decision, Outcome::Allowed);
+        self.state.audit.later(draft).await
     }
 
     /// Makes the outcome durable; the status line may not leave before. Done once.
@@ -187,9 +237,9 @@ impl RequestRecord {
         if let Some(refusal) = &self.refusal {
             metrics.refused(refusal);
         }
-        // Whoever has no credential cannot fill the disk.
-        if self.caller.is_none()
-            && self.refusal.is_some()
+        // Whoever has no credential, or asks too often, cannot fill the disk.
+        let asked_too_often = matches!(self.refusal, Some(Refusal::RateExceeded(_)));
+        if (asked_too_often || self.is_unauthenticated() && self.refusal.is_some())
             && self.state.suppression.judge(self.client) == Verdict::Suppress
         {
             return None;
@@ -210,9 +260,13 @@ impl RequestRecord {
     }
 
     fn auth_method(&self) -> AuthMethod {
-        self.caller
+        self.credential
             .as_ref()
-            .map_or(AuthMethod::None, |caller| caller.auth_method)
+            .map_or(AuthMethod::None, |credential| credential.caller.auth_method)
+    }
+
+    fn is_unauthenticated(&self) -> bool {
+        self.auth_method() == AuthMethod::None
     }
 
     /// What a draft borrows and the record does not hold as such.
@@ -232,10 +286,9 @@ impl RequestRecord {
         let token_id = match &self.refusal {
             Some(Refusal::BadCredential(fault)) => fault.token_id().cloned(),
             Some(_) | None => self
-                .caller
+                .credential
                 .as_ref()
-                .filter(|caller| caller.auth_method == AuthMethod::Token)
-                .and_then(|caller| caller.principal.parse().ok()),
+                .and_then(|credential| credential.token_id().cloned()),
         };
         Facts { details, token_id }
     }
@@ -244,9 +297,9 @@ impl RequestRecord {
         let ended = phase == Phase::End;
         Draft {
             user: self
-                .caller
+                .credential
                 .as_ref()
-                .map_or(ANONYMOUS, |caller| &caller.user),
+                .map_or(ANONYMOUS, |credential| &credential.caller.user),
             resource: self.resource(),
             details: Some(&facts.details),
             ip: Some(self.client),
@@ -272,7 +325,8 @@ impl RequestRecord {
         }
     }
 
-    fn resource(&self) -> &str {
+    /// Returns what was acted on, as far as that is known.
+    pub(crate) fn resource(&self) -> &str {
         match (&self.note.resource, self.operation) {
             (Some(resource), _) => resource,
             (None, Some(operation)) => operation.resource_kind,

@@ -10,6 +10,8 @@ use arc_swap::ArcSwap;
 use config::contract::caller::StatementKey;
 use config::contract::id::InstanceId;
 use config::gateway::{GatewaySettings, Loaded};
+use config::home::Home;
+use config::load::Effective;
 use config::private;
 use config::secret::{self, KeyFileError};
 use pingora::apps::HttpServerOptions;
@@ -20,16 +22,19 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
+use crate::audit::syslog::Forwarder;
 use crate::audit::{Audit, AuditError};
 use crate::authn::client_certificate::PeerCertificates;
 use crate::certificate::{self, CertificateError};
 use crate::clock;
 use crate::edge_record;
 use crate::endpoint::EndpointFile;
+use crate::idempotency::Answers;
 use crate::listener::{ListenError, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::random::{self, NoRandomness};
+use crate::rates::Rates;
 use crate::reload::{Looks, Reload, Reloads, Signals};
 use crate::runtime_client::RuntimeClient;
 use crate::service_manager::ServiceManager;
@@ -174,17 +179,13 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
     let listener = Listener::begin(settings.listen.address, &manager)?;
     let address = listener.address().map_err(Failure::System)?;
     let side = Side::bind(settings.side, address.port())?;
-    let audit = Audit::open(
+    let audit = Audit::start(
         &settings.home,
-        settings.audit_enabled,
+        &settings.audit,
         settings.limits.audit_queue_max,
     )?;
-    settings_change::record(&settings.home, &loaded.effective, &audit)
-        .await
-        .map_err(|source| Failure::Home {
-            path: settings.home.dashboard().display().to_string(),
-            source,
-        })?;
+    note_settings(&settings.home, &loaded.effective, &audit).await?;
+    let forwarder = forwarder(&settings, &audit)?;
     let watch = TokenWatch::start(&settings.home, report_tokens)?;
     let tokens = watch.index();
     let snapshot = Snapshot::build(loaded, &tokens, None, clock::now())?;
@@ -192,15 +193,17 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
     let state = Arc::new(State {
         current: ArcSwap::from_pointee(snapshot),
         reloads,
-        audit_enabled: settings.audit_enabled,
+        audit_enabled: settings.audit.enabled,
         audit: audit.clone(),
-        metrics: Metrics::new(audit.tally()),
+        metrics: metrics(&settings, &audit),
         statements,
         runtime: RuntimeClient::new(settings.runtime.socket),
         suppression: Suppression::default(),
         streams: Streams::default(),
         peer_certificates: PeerCertificates::default(),
         throttle: Throttle::new(settings.limits.failed_credentials_max),
+        idempotency: Answers::default(),
+        rates: Rates::default(),
         stopping: watch::Sender::new(false),
         home: settings.home,
     });
@@ -235,15 +238,61 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
     summarising.abort();
     edge_record::summary(&state, &state.suppression.turn());
     drop(watch);
+    close(audit, forwarder).await;
+    Ok(())
+}
+
+/// Records whether the settings are other ones than the last time.
+async fn note_settings(home: &Home, effective: &[Effective], audit: &Audit) -> Result<(), Failure> {
+    settings_change::record(home, effective, audit)
+        .await
+        .map_err(|source| Failure::Home {
+            path: home.dashboard().display().to_string(),
+            source,
+        })
+}
+
+/// Brings the last audit records to the disk, and then to the syslog receiver.
+async fn close(audit: Audit, forwarder: Option<Forwarder>) {
     if audit.close().await.is_err() {
         tracing::error!("the last audit records could not be written");
     }
-    Ok(())
+    let Some(forwarder) = forwarder else {
+        return;
+    };
+    let ended = tokio::task::spawn_blocking(|| forwarder.end()).await;
+    if ended.is_err() {
+        tracing::error!("the syslog thread failed");
+    }
+}
+
+/// Begins to send the audit trail to the syslog receiver, if one is set.
+fn forwarder(settings: &GatewaySettings, audit: &Audit) -> Result<Option<Forwarder>, AuditError> {
+    let receiver = settings.audit.syslog.as_ref();
+    receiver
+        .filter(|_| audit.is_enabled())
+        .map(|receiver| Forwarder::start(&settings.home, receiver, audit.tally()))
+        .transpose()
+}
+
+fn metrics(settings: &GatewaySettings, audit: &Audit) -> Metrics {
+    let metrics = Metrics::new(audit.tally());
+    if settings.audit.syslog.is_some() {
+        metrics.with_forwarding()
+    } else {
+        metrics
+    }
 }
 
 /// Begins to state callers, with the newest key and a name for this run.
 fn statements(settings: &GatewaySettings) -> Result<Statements, Failure> {
-    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
+    let path = &settings.runtime.statement_key;
+    // A key at another place is the runtime's, which lets our group read it.
+    let keys = if *path == settings.home.statement_key() {
+        secret::load_or_create_keys(path)?
+    } else {
+        secret::load_keys(path)?
+    };
     let key = StatementKey::new(&keys[0]);
     let instance = InstanceId::from_random(random::bytes()?);
     Ok(Statements::new(key, instance))

@@ -1,23 +1,23 @@
-//! Settings, tokens, issuer and certificate as one state, replaced as a whole.
+//! Settings, tokens, issuers and certificate as one state, replaced as a whole.
 //!
 //! Invariant: a request sees one snapshot from start to end, and a connection's handshake one; a new
 //! state is built completely before anybody sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use config::gateway::{GatewaySettings, Loaded, oidc};
-use config::home::Home;
+use config::gateway::{GatewaySettings, Loaded};
 use config::load::Effective;
 use rustls::server::{ProducesTickets, ServerConfig};
-use tokio::task::AbortHandle;
 
 use crate::authn::Schemes;
 use crate::authn::client_certificate::PeerCertificate;
 use crate::authn::oidc::fetch::FetchError;
-use crate::authn::oidc::live::LiveIssuer;
+use crate::authn::oidc::issuers::Issuers;
 use crate::certificate::{self, CertificateError};
+use crate::metrics::TokenCounts;
 use crate::tokens::index::Index;
 
 /// One state.
@@ -33,8 +33,10 @@ pub(crate) struct Snapshot {
     pub(crate) effective: Vec<Effective>,
     /// The TLS configuration; without it, plain HTTP.
     pub(crate) tls: Option<Tls>,
-    tokens: Option<Arc<ArcSwap<Index>>>,
-    issuer: Option<Arc<FollowedIssuer>>,
+    /// The tokens, which are followed by themselves.
+    pub(crate) tokens: Arc<ArcSwap<Index>>,
+    /// The issuers whose tokens are accepted too.
+    pub(crate) issuers: Issuers,
 }
 
 /// What a handshake needs.
@@ -64,7 +66,8 @@ pub(crate) enum SnapshotError {
 }
 
 impl Snapshot {
-    /// Builds a state; the tokens are followed by themselves. An issuer whose settings are as `before` stays in use with its keys.
+    /// Builds a state; the tokens are followed by themselves. Issuers whose settings are as `before` stay in
+    /// use with their keys.
     ///
     /// # Errors
     /// When the certificate or the issuer cannot be used.
@@ -79,16 +82,14 @@ impl Snapshot {
             Some(files) => Some(Tls::load(files, before, now)?),
             None => None,
         };
-        let issuer = match &settings.oidc {
-            Some(issuer) => Some(FollowedIssuer::like(issuer, &settings.home, before)?),
-            None => None,
-        };
+        let kept = before.map(|before| &before.issuers);
+        let issuers = Issuers::new(&settings.issuers, &settings.home, kept)?;
         Ok(Self {
             generation: before.map_or(1, |before| before.generation + 1),
             loaded_at: now,
-            tokens: settings.opaque_tokens.then(|| Arc::clone(tokens)),
+            tokens: Arc::clone(tokens),
             tls,
-            issuer,
+            issuers,
             settings,
             effective: loaded.effective,
         })
@@ -97,8 +98,9 @@ impl Snapshot {
     /// Returns what credentials are checked against, on a connection with this certificate.
     pub(crate) fn schemes<'a>(&'a self, certificate: Option<&'a PeerCertificate>) -> Schemes<'a> {
         Schemes {
-            tokens: self.tokens.as_deref(),
-            issuer: self.issuer.as_deref().map(|issuer| &*issuer.live),
+            tokens: self.settings.opaque_tokens.then_some(&*self.tokens),
+            withdrawn: &self.tokens,
+            issuers: &self.issuers,
             certificate,
             principals: self
                 .settings
@@ -106,6 +108,19 @@ impl Snapshot {
                 .as_ref()
                 .map_or(&[], |tls| tls.principals()),
         }
+    }
+
+    /// Counts the tokens; none where no tokens are accepted.
+    pub(crate) fn token_counts(&self, now: DateTime<Utc>) -> Option<TokenCounts> {
+        self.settings
+            .opaque_tokens
+            .then(|| self.tokens.load().counts(now))
+    }
+
+    /// Returns since when the keys of one issuer were not seen, the longest of all; none where no
+    /// keys are known.
+    pub(crate) fn issuer_keys_age(&self, now: DateTime<Utc>) -> Option<Duration> {
+        self.issuers.keys_age_max(now)
     }
 
     /// Returns the scheme that callers use.
@@ -153,40 +168,5 @@ impl Tls {
             authorities_sha256,
             tickets,
         })
-    }
-}
-
-/// An issuer whose keys are looked at until the last snapshot that holds it is gone.
-#[derive(Debug)]
-struct FollowedIssuer {
-    settings: oidc::Issuer,
-    live: Arc<LiveIssuer>,
-    looking: AbortHandle,
-}
-
-impl FollowedIssuer {
-    fn like(
-        settings: &oidc::Issuer,
-        home: &Home,
-        before: Option<&Snapshot>,
-    ) -> Result<Arc<Self>, FetchError> {
-        let kept = before
-            .and_then(|before| before.issuer.as_ref())
-            .filter(|kept| kept.settings == *settings);
-        if let Some(kept) = kept {
-            return Ok(Arc::clone(kept));
-        }
-        let live = Arc::new(LiveIssuer::new(settings.clone(), home)?);
-        Ok(Arc::new(Self {
-            settings: settings.clone(),
-            looking: live.watch(),
-            live,
-        }))
-    }
-}
-
-impl Drop for FollowedIssuer {
-    fn drop(&mut self) {
-        self.looking.abort();
     }
 }

@@ -8,7 +8,9 @@ use tokio::sync::watch;
 
 use crate::audit::Audit;
 use crate::authn::client_certificate::PeerCertificates;
+use crate::idempotency::Answers;
 use crate::metrics::Metrics;
+use crate::rates::Rates;
 use crate::reload::Reloads;
 use crate::runtime_client::RuntimeClient;
 use crate::snapshot::Snapshot;
@@ -42,8 +44,12 @@ pub(crate) struct State {
     pub(crate) peer_certificates: PeerCertificates,
     /// The open streams, by principal.
     pub(crate) streams: Streams,
+    /// Bounds how often one caller may ask.
+    pub(crate) rates: Rates,
     /// Slows down whoever tries credentials.
     pub(crate) throttle: Throttle,
+    /// Answers that asking again gets again.
+    pub(crate) idempotency: Answers,
     /// Turns true once, when the gateway is told to stop.
     pub(crate) stopping: watch::Sender<bool>,
 }

@@ -1,9 +1,8 @@
 //! Makes the caller statement for each attempt to reach the runtime.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use config::contract::caller::{Caller, Statement, StatementError, StatementKey, VERSION};
+use config::contract::caller::{Caller, StatementError, StatementKey, StatementParts, VERSION};
 use config::contract::id::{InstanceId, RequestId};
 
 use crate::clock;
@@ -35,17 +34,17 @@ impl Statements {
         request_id: &RequestId,
         method: &str,
         target: &str,
-        caller: &Arc<Caller>,
+        caller: &Caller,
     ) -> Result<String, StatementError> {
-        self.key.sign(&Statement {
+        self.key.sign(StatementParts {
             version: VERSION,
-            instance: self.instance.clone(),
+            instance: &self.instance,
             counter: self.counter.fetch_add(1, Ordering::Relaxed) + 1,
             issued_at_ms: clock::now().timestamp_millis(),
-            request_id: request_id.clone(),
-            method: method.to_owned(),
-            target: target.to_owned(),
-            caller: Caller::clone(caller),
+            request_id,
+            method,
+            target,
+            caller,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! command that made it.
 
 pub mod acknowledge;
+pub mod bounds;
 pub mod change;
 pub mod format;
 pub mod index;
@@ -12,4 +13,7 @@ pub mod journal;
 pub mod record;
 pub mod select;
 pub mod store;
+pub mod usage;
+pub mod view;
 pub mod watch;
+pub mod withdrawal;

@@ -128,6 +128,7 @@ pub(crate) async fn receive(
     record: &mut RequestRecord,
 ) -> pingora::Result<()> {
     record.status = answer.status.as_u16();
+    record.answered();
     record.take_note(&answer.headers);
     for name in internal_names(&answer.headers) {
         answer.remove_header(&name);

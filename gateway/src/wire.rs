@@ -9,6 +9,7 @@ mod head;
 use chunks::Chunks;
 pub(crate) use head::Bounds;
 use head::Framing;
+pub(crate) use head::has_control;
 
 /// What is wrong with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,18 @@ enum Place {
     Tunnel,
     /// Behind one that did not: nothing that comes is handed on.
     Over,
+}
+
+impl Place {
+    /// Where the connection stands behind a head.
+    const fn behind(framing: Framing) -> Self {
+        match framing {
+            Framing::None => Self::Head,
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::Chunked(Chunks::new()),
+            Framing::Upgrade => Self::Asked,
+        }
+    }
 }
 
 /// Follows one connection's requests, one after the other.
@@ -115,6 +128,23 @@ impl Wire {
         }
     }
 
+    /// Follows bytes that are exactly one whole head, as they mostly are; returns whether that is
+    /// so, and takes nothing if not. Nothing is copied.
+    ///
+    /// # Errors
+    /// What is wrong with the head.
+    pub(crate) fn glance(&mut self, bytes: &[u8]) -> Result<bool, Fault> {
+        if self.place != Place::Head
+            || !self.head.is_empty()
+            || head::end(bytes, 0) != Some(bytes.len())
+        {
+            return Ok(false);
+        }
+        head::check_lines(bytes, 0, self.bounds)?;
+        self.place = Place::behind(head::check(bytes, self.bounds)?);
+        Ok(true)
+    }
+
     /// Takes bytes that came and appends to `passed` those that may go on.
     ///
     /// # Errors
@@ -156,26 +186,15 @@ impl Wire {
 
     /// Gathers a head; passes it on once it is whole and sound. Returns the bytes used.
     fn take_head(&mut self, bytes: &[u8], passed: &mut Vec<u8>) -> Result<usize, Fault> {
-        const END: &[u8] = b"\r\n\r\n";
-        // The end may straddle what is held back and what came now.
-        let from = self.head.len().saturating_sub(END.len() - 1);
         let held = self.head.len();
         self.head.extend_from_slice(bytes);
-        let end = self.head[from..]
-            .windows(END.len())
-            .position(|window| window == END)
-            .map(|position| from + position + END.len());
+        let end = head::end(&self.head, held);
         let seen = end.unwrap_or(self.head.len());
         head::check_lines(&self.head[..seen], held, self.bounds)?;
         let Some(end) = end else {
             return Ok(bytes.len());
         };
-        self.place = match head::check(&self.head[..end], self.bounds)? {
-            Framing::None => Place::Head,
-            Framing::Length(length) => Place::Length(length),
-            Framing::Chunked => Place::Chunked(Chunks::new()),
-            Framing::Upgrade => Place::Asked,
-        };
+        self.place = Place::behind(head::check(&self.head[..end], self.bounds)?);
         passed.extend_from_slice(&self.head[..end]);
         self.head.clear();
         // Memory of a large head is not kept for the life of the connection.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The times at which one connection's requests are due.
+/// The times at which one worker's requests are due.
 #[derive(Debug)]
 pub(crate) struct Pace {
     interval: Option<Duration>,
@@ -16,12 +16,12 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Spreads `rate` over `connections`, of which this is number `position`.
-    pub(crate) fn new(rate: Option<u32>, connections: u16, position: u16, start: Instant) -> Self {
+    /// Spreads `rate` over `workers`, of which this is number `position`.
+    pub(crate) fn new(rate: Option<u32>, workers: u32, position: u32, start: Instant) -> Self {
         let interval =
-            rate.map(|rate| Duration::from_secs_f64(f64::from(connections) / f64::from(rate)));
+            rate.map(|rate| Duration::from_secs_f64(f64::from(workers) / f64::from(rate)));
         let offset = interval.map_or(Duration::ZERO, |interval| {
-            interval.mul_f64(f64::from(position) / f64::from(connections))
+            interval.mul_f64(f64::from(position) / f64::from(workers))
         });
         Self {
             interval,

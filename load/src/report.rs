@@ -1,129 +1,149 @@
-//! What a run showed, for people and for programs.
+//! A whole run, for people and for programs.
 
-use std::time::Duration;
+mod html;
+mod plot;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
+use std::fs;
+use std::path::Path;
 
-use crate::run::Plan;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
 
-/// The result of a run.
-#[derive(Debug)]
+use crate::budget::Judgement;
+use crate::figure::Figure;
+
+/// Share by which a figure may be worse than an older one before it is pointed out.
+const NOTABLE: f64 = 0.1;
+
+/// A whole run.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// Time from the first request to the last answer.
-    pub(crate) elapsed: Duration,
-    plan: Plan,
-    latencies: Histogram<u64>,
-    other_statuses: u64,
-    errors: u64,
-}
-
-/// The shape of the JSON result. Latencies are in microseconds.
-#[derive(Serialize)]
-struct Shape {
-    connections: u16,
-    rate: Option<u32>,
-    seconds: f64,
-    requests: u64,
-    requests_per_second: f64,
-    other_statuses: u64,
-    errors: u64,
-    latency_us_mean: f64,
-    latency_us_p50: u64,
-    latency_us_p90: u64,
-    latency_us_p99: u64,
-    latency_us_p999: u64,
-    latency_us_max: u64,
+    /// Version of the load test.
+    pub(crate) version: String,
+    /// Seconds since the Unix epoch.
+    pub(crate) made_at: u64,
+    /// Processors of the machine.
+    pub(crate) processors: usize,
+    /// The figures.
+    pub(crate) figures: Vec<Figure>,
+    /// What became of the budgets.
+    #[serde(default)]
+    pub(crate) judgements: Vec<Judgement>,
 }
 
 impl Report {
-    /// Begins an empty report.
+    /// Reads an older report.
     ///
     /// # Errors
-    /// When the histogram cannot be made.
-    pub(crate) fn new(plan: &Plan) -> anyhow::Result<Self> {
-        Ok(Self {
-            elapsed: Duration::ZERO,
-            plan: *plan,
-            latencies: Histogram::new(3)?,
-            other_statuses: 0,
-            errors: 0,
-        })
+    /// When the file cannot be read or is none.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text =
+            fs::read(path).with_context(|| format!("cannot read report {}", path.display()))?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{} is no report of loki-load", path.display()))
     }
 
-    /// Adds what one connection saw.
+    /// Returns whether every answer was a right one and every budget holds.
+    pub(crate) fn is_good(&self) -> bool {
+        self.figures.iter().all(Figure::is_clean)
+            && self.judgements.iter().all(|judgement| judgement.holds)
+    }
+
+    /// Returns the report as JSON.
     ///
     /// # Errors
-    /// When the histograms do not fit together.
-    pub(crate) fn add(
-        &mut self,
-        latencies: &Histogram<u64>,
-        other_statuses: u64,
-        errors: u64,
-    ) -> anyhow::Result<()> {
-        self.latencies.add(latencies)?;
-        self.other_statuses += other_statuses;
-        self.errors += errors;
-        Ok(())
+    /// When it cannot be put into JSON.
+    pub(crate) fn json(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string_pretty(self)?)
     }
 
-    /// Returns whether every answer had the expected status, and there was one.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.other_statuses == 0 && self.errors == 0 && !self.latencies.is_empty()
+    /// Returns the report as a page that needs nothing but itself.
+    pub(crate) fn html(&self) -> String {
+        html::page(self)
     }
 
-    /// Returns the result as JSON.
-    pub(crate) fn json(&self) -> String {
-        serde_json::to_string_pretty(&self.shape()).unwrap_or_default()
-    }
-
-    /// Returns the result as a table.
+    /// Returns the report as a table.
     pub(crate) fn table(&self) -> String {
-        let shape = self.shape();
-        let milliseconds = |us: u64| f64::from(u32::try_from(us).unwrap_or(u32::MAX)) / 1_000.0;
-        let rate = shape
-            .rate
-            .map_or("as fast as answered".to_owned(), |rate| format!("{rate}/s"));
-        format!(
-            "connections    {}\nrate           {rate}\nseconds        {:.1}\nrequests       {}\n\
-             per second     {:.0}\nother statuses {}\nerrors         {}\n\
-             latency p50    {:.3} ms\nlatency p90    {:.3} ms\nlatency p99    {:.3} ms\n\
-             latency p99.9  {:.3} ms\nlatency max    {:.3} ms",
-            shape.connections,
-            shape.seconds,
-            shape.requests,
-            shape.requests_per_second,
-            shape.other_statuses,
-            shape.errors,
-            milliseconds(shape.latency_us_p50),
-            milliseconds(shape.latency_us_p90),
-            milliseconds(shape.latency_us_p99),
-            milliseconds(shape.latency_us_p999),
-            milliseconds(shape.latency_us_max),
-        )
+        let mut lines = vec![format!(
+            "{:36} {:>10} {:>9} {:>9} {:>9} {:>9} {:>8} {:>9}  statuses",
+            "figure", "per second", "p50 ms", "p90 ms", "p99 ms", "max ms", "cpu µs", "memory"
+        )];
+        for figure in &self.figures {
+            let latency = &figure.latency_us;
+            let statuses: Vec<String> = figure
+                .statuses
+                .iter()
+                .map(|(status, count)| format!("{status}: {count}"))
+                .collect();
+            lines.push(format!(
+                "{:36} {:>10.0} {:>9} {:>9} {:>9} {:>9} {:>8} {:>9}  {}{}",
+                figure.key(),
+                figure.per_second,
+                milliseconds(latency.p50),
+                milliseconds(latency.p90),
+                milliseconds(latency.p99),
+                milliseconds(latency.max),
+                figure
+                    .cpu_us
+                    .map_or_else(String::new, |cpu| format!("{cpu:.1}")),
+                figure
+                    .resident_kib
+                    .map_or_else(String::new, |kib| format!("{} MiB", kib / 1_024)),
+                statuses.join(", "),
+                match (figure.errors, figure.unexpected) {
+                    (0, 0) => String::new(),
+                    (errors, unexpected) => {
+                        format!("  ERRORS {errors}, UNEXPECTED {unexpected}")
+                    }
+                }
+            ));
+        }
+        if !self.judgements.is_empty() {
+            lines.push(String::new());
+        }
+        for judgement in &self.judgements {
+            let verdict = if judgement.holds { "holds " } else { "MISSED" };
+            lines.push(format!(
+                "{verdict} {:>9.2}  {:40} {}",
+                judgement.found, judgement.demanded, judgement.name
+            ));
+        }
+        lines.join("\n")
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a count of requests is below 2^52"
-    )]
-    fn shape(&self) -> Shape {
-        let seconds = self.elapsed.as_secs_f64();
-        let requests = self.latencies.len();
-        Shape {
-            connections: self.plan.connections,
-            rate: self.plan.rate,
-            seconds,
-            requests,
-            requests_per_second: requests as f64 / seconds.max(f64::EPSILON),
-            other_statuses: self.other_statuses,
-            errors: self.errors,
-            latency_us_mean: self.latencies.mean(),
-            latency_us_p50: self.latencies.value_at_quantile(0.5),
-            latency_us_p90: self.latencies.value_at_quantile(0.9),
-            latency_us_p99: self.latencies.value_at_quantile(0.99),
-            latency_us_p999: self.latencies.value_at_quantile(0.999),
-            latency_us_max: self.latencies.max(),
+    /// Compares with an older report; returns the table, and whether nothing got notably slower.
+    pub(crate) fn compare(&self, old: &Self) -> (String, bool) {
+        let mut lines = vec![format!(
+            "{:36} {:>12} {:>12} {:>8} {:>12} {:>12}",
+            "figure", "before /s", "now /s", "change", "p99 before", "p99 now"
+        )];
+        let mut no_worse = true;
+        for now in &self.figures {
+            let Some(before) = old.figures.iter().find(|figure| figure.key() == now.key()) else {
+                continue;
+            };
+            let change = now.per_second / before.per_second.max(f64::EPSILON) - 1.0;
+            // At a given rate, the rate says nothing.
+            let slower = now.rate.is_none() && change < -NOTABLE;
+            no_worse &= !slower;
+            lines.push(format!(
+                "{:36} {:>12.0} {:>12.0} {:>7.1}% {:>12} {:>12}{}",
+                now.key(),
+                before.per_second,
+                now.per_second,
+                change * 100.0,
+                milliseconds(before.latency_us.p99),
+                milliseconds(now.latency_us.p99),
+                if slower { "  SLOWER" } else { "" }
+            ));
         }
+        (lines.join("\n"), no_worse)
     }
 }
+
+fn milliseconds(us: u64) -> String {
+    format!("{}.{:03}", us / 1_000, us % 1_000)
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,13 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
 use http::Uri;
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use serde::{Deserialize, Serialize};
 
 /// A checked target.
 #[derive(Clone, Debug)]
@@ -22,11 +25,42 @@ pub(crate) struct Target {
     /// The `Host` field.
     pub(crate) authority: String,
     /// Path and query.
-    pub(crate) path: String,
+    pub(crate) path: Arc<str>,
     /// TLS, if the scheme asks for it.
-    pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    /// The `Authorization` field.
-    pub(crate) authorization: Option<String>,
+    pub(crate) tls: Option<Tls>,
+    /// The protocol to speak.
+    pub(crate) protocol: Protocol,
+}
+
+/// How to begin TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct Tls {
+    /// The settings.
+    pub(crate) config: Arc<ClientConfig>,
+    /// The name to ask for.
+    pub(crate) name: ServerName<'static>,
+}
+
+/// The protocols that a target is asked in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    /// HTTP/1.1, one request after the other on each connection.
+    #[default]
+    Http1,
+    /// HTTP/2, several streams on each connection.
+    Http2,
+}
+
+/// Which key exchange the load generator offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum KeyExchange {
+    /// All that are known, the post-quantum hybrid first.
+    #[default]
+    Any,
+    /// X25519 alone, for comparisons with servers that know no hybrid.
+    X25519,
 }
 
 impl Target {
@@ -37,8 +71,8 @@ impl Target {
     /// used.
     pub(crate) fn parse(
         url: &str,
-        token_file: Option<&Path>,
         ca: Option<&Path>,
+        protocol: Protocol,
         owned: bool,
     ) -> anyhow::Result<Self> {
         let uri: Uri = url
@@ -68,7 +102,10 @@ impl Target {
         );
         let tls = if secure {
             let ca = ca.context("https needs --ca, the certificate that the target must show")?;
-            Some((client_config(ca)?, server_name(host)?))
+            Some(Tls {
+                config: client_config(ca, protocol, KeyExchange::Any)?,
+                name: server_name(host)?,
+            })
         } else {
             None
         };
@@ -78,17 +115,28 @@ impl Target {
             path: uri
                 .path_and_query()
                 .map_or("/", |path| path.as_str())
-                .to_owned(),
+                .into(),
             tls,
-            authorization: token_file.map(authorization).transpose()?,
+            protocol,
         })
     }
-}
 
-fn authorization(path: &Path) -> anyhow::Result<String> {
-    let token = fs::read_to_string(path)
-        .with_context(|| format!("cannot read token file {}", path.display()))?;
-    Ok(format!("Bearer {}", token.trim()))
+    /// Offers only this key exchange, and never resumes a session: every handshake is a full one.
+    ///
+    /// # Errors
+    /// When the certificate cannot be read again.
+    pub(crate) fn with_full_handshakes(
+        mut self,
+        ca: &Path,
+        exchange: KeyExchange,
+    ) -> anyhow::Result<Self> {
+        if let Some(tls) = &mut self.tls {
+            let mut config = ClientConfig::clone(&*client_config(ca, self.protocol, exchange)?);
+            config.resumption = Resumption::disabled();
+            tls.config = Arc::new(config);
+        }
+        Ok(self)
+    }
 }
 
 fn server_name(host: &str) -> anyhow::Result<ServerName<'static>> {
@@ -98,17 +146,29 @@ fn server_name(host: &str) -> anyhow::Result<ServerName<'static>> {
     }
 }
 
-fn client_config(ca: &Path) -> anyhow::Result<Arc<ClientConfig>> {
+fn client_config(
+    ca: &Path,
+    protocol: Protocol,
+    exchange: KeyExchange,
+) -> anyhow::Result<Arc<ClientConfig>> {
     let pem = fs::read(ca).with_context(|| format!("cannot read {}", ca.display()))?;
     let pinned = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .with_context(|| format!("{} holds no certificate", ca.display()))?;
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let mut provider = aws_lc_rs::default_provider();
+    if exchange == KeyExchange::X25519 {
+        provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+    }
+    let provider = Arc::new(provider);
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Pinned { pinned, provider }))
         .with_no_client_auth();
+    config.alpn_protocols = match protocol {
+        Protocol::Http1 => vec![b"http/1.1".to_vec()],
+        Protocol::Http2 => vec![b"h2".to_vec()],
+    };
     Ok(Arc::new(config))
 }
 
@@ -171,7 +231,7 @@ impl ServerCertVerifier for Pinned {
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::{Protocol, Target};
 
     #[test]
     fn only_this_machine_is_a_target() {
@@ -184,9 +244,11 @@ mod tests {
             "127.0.0.1",
             "https://127.0.0.1/",
         ] {
-            assert!(Target::parse(url, None, None, false).is_err(), "{url}");
+            let parsed = Target::parse(url, None, Protocol::Http1, false);
+            assert!(parsed.is_err(), "{url}");
         }
-        assert!(Target::parse("http://127.0.0.1:1/x?y", None, None, false).is_ok());
-        assert!(Target::parse("http://192.0.2.1/", None, None, true).is_ok());
+        let parse = |url, owned| Target::parse(url, None, Protocol::Http1, owned);
+        assert!(parse("http://127.0.0.1:1/x?y", false).is_ok());
+        assert!(parse("http://192.0.2.1/", true).is_ok());
     }
 }

@@ -50,8 +50,10 @@ async fn measure(root: &Path) -> anyhow::Result<ExitCode> {
         let list = asks(async || r.list(who, 100, 0).await.map(drop)).await?;
         is_kept &= told("projects", whose, &list);
         let status = Some(TaskStatus::InProgress);
-        let tasks = asks(async || r.tasks(status, None, (100, 0), who).await.map(drop)).await?;
+        let tasks = asks(async || r.tasks(status, &[], (100, 0), who).await.map(drop)).await?;
         is_kept &= told("tasks in progress", whose, &tasks);
+        let tasks = asks(async || r.tasks(None, &[], (100, 0), who).await.map(drop)).await?;
+        is_kept &= told("tasks", whose, &tasks);
         for (name, query) in [
             ("learnings", None),
             ("search, 1 match", Some("unique4242")),

@@ -4,10 +4,13 @@
 //! without a row stop the start. No handler is reached without a valid caller statement that grants
 //! the row's scope.
 
+pub mod approvals;
 pub mod events;
 pub mod figures;
 pub mod learnings;
 pub mod listen;
+pub mod memory;
+pub mod policy;
 pub mod problem;
 pub mod projects;
 pub mod serve;
@@ -26,7 +29,9 @@ use config::contract::caller::Verifier;
 use config::contract::figures as contract_figures;
 use config::contract::operation::{Method, OPERATIONS, Operation, Owner};
 
+use crate::approval::Desk;
 use crate::memory::Memory;
+use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::session::Sessions;
 use crate::store::Store;
@@ -38,6 +43,8 @@ pub struct Api {
     store: Store,
     registry: Registry,
     memory: Memory,
+    desk: Desk,
+    policy: Policy,
     verifier: Arc<Mutex<Verifier>>,
     refused: Arc<AtomicU64>,
     started: Instant,
@@ -46,13 +53,22 @@ pub struct Api {
 impl Api {
     /// Builds the API of a runtime that starts now.
     #[must_use]
-    pub fn new(sessions: Sessions, store: Store, registry: Registry, verifier: Verifier) -> Self {
+    pub fn new(
+        sessions: Sessions,
+        store: Store,
+        registry: Registry,
+        gates: (Desk, Policy),
+        verifier: Verifier,
+    ) -> Self {
+        let (desk, policy) = gates;
         let memory = Memory::new(store.clone(), registry.clone());
         Self {
             sessions,
             memory,
             store,
             registry,
+            desk,
+            policy,
             verifier: Arc::new(Mutex::new(verifier)),
             refused: Arc::default(),
             started: Instant::now(),
@@ -110,11 +126,21 @@ const HANDLERS: &[(&str, Handler)] = &[
     ("session.show", |method| on(method, sessions::show)),
     ("session.events", |method| on(method, events::page)),
     ("session.stop", |method| on(method, sessions::stop)),
+    ("session.pause", |method| on(method, sessions::pause)),
+    ("session.resume", |method| on(method, sessions::resume)),
     ("control.stop", |method| on(method, sessions::stop_only)),
+    ("control.pause", |method| on(method, sessions::pause_only)),
+    ("control.resume", |method| on(method, sessions::resume_only)),
+    ("approval.list", |method| on(method, approvals::list)),
+    ("approval.show", |method| on(method, approvals::show)),
+    ("approval.approve", |method| on(method, approvals::approve)),
+    ("approval.reject", |method| on(method, approvals::reject)),
+    ("policy.check", |method| on(method, policy::check)),
     ("project.list", |method| on(method, projects::list)),
     ("project.register", |method| on(method, projects::register)),
     ("project.show", |method| on(method, projects::show)),
     ("project.remove", |method| on(method, projects::remove)),
+    ("project.access", |method| on(method, projects::access)),
     ("project.health", |method| on(method, projects::health)),
     ("project.health_all", |method| {
         on(method, projects::health_all)
@@ -129,6 +155,12 @@ const HANDLERS: &[(&str, Handler)] = &[
     ("learning.show", |method| on(method, learnings::show)),
     ("learning.forget", |method| on(method, learnings::forget)),
     ("learning.trust", |method| on(method, learnings::trust)),
+    ("memory.summary", |method| on(method, memory::summary)),
+    ("memory.episodes", |method| on(method, memory::episodes)),
+    ("memory.episode", |method| on(method, memory::episode)),
+    ("memory.patterns", |method| on(method, memory::patterns)),
+    ("memory.pattern", |method| on(method, memory::pattern)),
+    ("memory.timeline", |method| on(method, memory::timeline)),
 ];
 
 const fn filter(method: Method) -> MethodFilter {

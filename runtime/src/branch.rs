@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod clone;
+mod diff;
 mod forward;
 mod git;
 mod hand_off;

@@ -1,6 +1,6 @@
 //! New names for new things: drawn at random, so that nobody can guess the next one.
 
-use config::contract::id::{LearningId, ProjectId, RequestId, SessionId};
+use config::contract::id::{ApprovalId, LearningId, ProjectId, RequestId, SessionId};
 
 /// The system gave no randomness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +21,14 @@ pub fn session_id() -> Result<SessionId, NoRandomness> {
 /// When the system gives no randomness.
 pub fn project_id() -> Result<ProjectId, NoRandomness> {
     random().map(ProjectId::from_random)
+}
+
+/// Draws the id of a new approval.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn approval_id() -> Result<ApprovalId, NoRandomness> {
+    random().map(ApprovalId::from_random)
 }
 
 /// Draws the id of a new learning.

@@ -5,14 +5,17 @@
 
 pub mod agent_audit;
 pub mod api;
+pub mod approval;
 pub mod arguments;
 pub mod branch;
 pub mod clock;
+pub mod egress;
 pub mod folder;
 pub mod identity;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
+pub mod policy;
 pub mod project;
 pub mod provider;
 pub mod registry;

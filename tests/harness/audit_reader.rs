@@ -1,12 +1,19 @@
 //! Reads the audit trail as an auditor would: the files, line by line.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use config::home::Home;
 use serde_json::Value;
 
 use crate::poll;
+
+/// Returns the day and the number of a file in its day: `audit-2026-02-02.jsonl` is number 0.
+fn age(path: &Path) -> (String, u32) {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let (day, number) = name.split_once('.').unwrap_or((&name, "0"));
+    (day.to_owned(), number.parse().unwrap_or(u32::MAX))
+}
 
 /// The records of one deployment.
 #[derive(Debug, Clone)]
@@ -34,7 +41,7 @@ impl AuditTrail {
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|end| end == "jsonl"))
             .collect();
-        files.sort();
+        files.sort_by_key(|path| age(path));
         files
     }
 

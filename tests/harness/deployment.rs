@@ -26,6 +26,7 @@ pub struct Builder {
     runtime: bool,
     agents: Vec<(String, Agent)>,
     verify: Vec<String>,
+    provider_variables: Vec<String>,
     runtime_settings: String,
     gateway_settings: String,
 }
@@ -55,6 +56,13 @@ impl Builder {
     #[must_use]
     pub fn with_provider(mut self, name: &str, agent: Agent) -> Self {
         self.agents.push((name.to_owned(), agent));
+        self
+    }
+
+    /// Gives every provider these of the runtime's variables.
+    #[must_use]
+    pub fn with_provider_variables(mut self, names: &[&str]) -> Self {
+        self.provider_variables = names.iter().map(|name| (*name).to_owned()).collect();
         self
     }
 
@@ -129,7 +137,8 @@ impl Builder {
         for (name, agent) in &self.agents {
             let script = agent.write(&folder, name);
             text.push_str(&format!(
-                "\n[providers.{name}]\ncommand = [\"/bin/sh\", {script:?}]\n"
+                "\n[providers.{name}]\ncommand = [\"/bin/sh\", {script:?}]\nenvironment = {:?}\n",
+                self.provider_variables
             ));
         }
         text
@@ -162,6 +171,7 @@ impl Deployment {
             runtime: true,
             agents: Vec::new(),
             verify: Vec::new(),
+            provider_variables: Vec::new(),
             runtime_settings: String::new(),
             gateway_settings: String::new(),
         }
@@ -236,6 +246,16 @@ impl Deployment {
     /// When it does not end.
     pub fn stop_runtime(&mut self) -> Option<i32> {
         stop(self.runtime.take())
+    }
+
+    /// Kills the gateway without a chance to clean up.
+    ///
+    /// # Panics
+    /// When it was stopped before.
+    pub fn kill_gateway(&mut self) {
+        let mut child = self.gateway.take().expect("the gateway runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it can be waited for");
     }
 
     /// Kills the runtime without a chance to clean up.

@@ -74,6 +74,12 @@ impl Issuer {
         format!("http://{}", self.address)
     }
 
+    /// Returns where its keys are.
+    #[must_use]
+    pub fn keys_url(&self) -> String {
+        format!("{}/keys", self.url())
+    }
+
     /// Replaces the key by a new one.
     pub fn rotate(&self, id: &str) {
         self.state().key = Key::new(id);

@@ -14,6 +14,7 @@
 )]
 
 pub mod agent;
+pub mod approval;
 pub mod audit_reader;
 pub mod capture;
 pub mod certificate;
@@ -21,11 +22,15 @@ pub mod client;
 pub mod command;
 pub mod counterpart;
 pub mod deployment;
+pub mod engine;
 pub mod installation;
 pub mod issuer;
+pub mod job;
 pub mod poll;
 pub mod process;
 pub mod programs;
+pub mod provider;
 pub mod repository;
+pub mod rsyslog;
 pub mod statement;
 pub mod token;

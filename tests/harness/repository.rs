@@ -108,6 +108,27 @@ impl Repository {
         self.git(&["show", &format!("{commit}:{file}")])
     }
 
+    /// Returns a file's text as a commit has it, if it has one.
+    ///
+    /// # Panics
+    /// When git does not end.
+    #[must_use]
+    pub fn try_file_at(&self, commit: &str, file: &str) -> Option<String> {
+        let finished = self.try_git(&["show", &format!("{commit}:{file}")]);
+        (finished.code == 0).then(|| finished.output().trim_end().to_owned())
+    }
+
+    /// Writes a file and commits it.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn write_and_commit(&self, file: &str, text: &str) {
+        let path = self.path.join(file);
+        fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder");
+        fs::write(path, text).expect("a file can be written");
+        self.commit_all(file);
+    }
+
     /// Asserts that git finds nothing wrong with the repository.
     ///
     /// # Panics

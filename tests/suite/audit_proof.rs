@@ -1,9 +1,14 @@
 //! The audit trail proves that nothing was changed or removed, or names where it was.
 
 use std::fs;
+use std::thread;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::deployment::Deployment;
+use tests::installation::client_of;
+use tests::poll;
+use tests::process;
 
 const VERIFY: [&str; 4] = ["enterprise", "audit", "verify", "--json"];
 
@@ -56,6 +61,40 @@ fn the_gateway_and_the_command_line_write_one_chain() {
     assert!(proven.contains("complete and unchanged"), "{report}");
     let keys = deployment.loki(&["enterprise", "audit", "keys"]).output();
     assert!(keys.contains("BEGIN PUBLIC KEY"), "{keys}");
+}
+
+#[test]
+fn two_gateways_and_the_command_line_extend_one_chain() {
+    let deployment = Deployment::builder().start();
+    let first = deployment.client();
+    let mut second = deployment.command("loki-gateway").spawn().unwrap();
+    let other = poll::until("the second gateway listens", || {
+        let endpoint = deployment.endpoint()?;
+        (endpoint.pid == second.id()).then(|| client_of(&endpoint))
+    });
+    thread::scope(|scope| {
+        for client in [&first, &other, &first, &other] {
+            scope.spawn(move || {
+                for _ in 0..25 {
+                    let changed = client.request("POST", "/api/control/stop").send();
+                    assert_eq!(changed.status, 409, "nothing runs");
+                }
+            });
+        }
+        for name in ["one", "two", "three"] {
+            let _token = deployment.token(name, &["--role", "viewer"]);
+        }
+    });
+    process::signal(second.id(), Signal::TERM);
+    assert!(second.wait().unwrap().success());
+    let finished = deployment.loki(&VERIFY).ended_with(0);
+    let report: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(report["valid"], true, "{report}");
+    for (action, expected) in [("session.stop", 100), ("token.generate", 3)] {
+        let records = deployment.audit().of_action(action);
+        let outcomes = records.iter().filter(|record| record["phase"] == "outcome");
+        assert_eq!(outcomes.count(), expected, "{action}");
+    }
 }
 
 #[test]

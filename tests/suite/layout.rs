@@ -233,7 +233,24 @@ fn judging_is_pure() {
         "SystemTime",
         "Instant::now",
     ];
-    for file in ["gateway/src/authz.rs", "runtime/src/session/state.rs"] {
+    for file in [
+        "gateway/src/authz.rs",
+        "runtime/src/session/state.rs",
+        "runtime/src/approval/rules.rs",
+        "runtime/src/approval/state.rs",
+        "runtime/src/policy.rs",
+        "runtime/src/policy/danger.rs",
+        "runtime/src/policy/embedded.rs",
+        "runtime/src/policy/path.rs",
+        "runtime/src/policy/pattern.rs",
+        "runtime/src/policy/reading.rs",
+        "runtime/src/policy/rule.rs",
+        "runtime/src/policy/shell.rs",
+        "runtime/src/policy/shell/expand.rs",
+        "runtime/src/policy/shell/run.rs",
+        "runtime/src/policy/word.rs",
+        "runtime/src/policy/wrapper.rs",
+    ] {
         let text = fs::read_to_string(programs::project().join(file)).unwrap();
         let own = text.split("#[cfg(test)]").next().unwrap();
         for effect in effects {
@@ -255,7 +272,9 @@ fn git_runs_in_one_file_and_agents_start_in_one_module() {
         }
         let text = fs::read_to_string(&path).unwrap();
         let own = text.split("#[cfg(test)]").next().unwrap();
-        if !place.starts_with("runtime/src/branch/git") {
+        // The command policy names programs; it starts none.
+        let judges = place.starts_with("runtime/src/policy");
+        if !judges && !place.starts_with("runtime/src/branch/git") {
             assert!(!own.contains("\"git\""), "{place} names the program git");
         }
         if !place.starts_with("runtime/src/sandbox") {
@@ -276,5 +295,34 @@ fn proof_of_admission_is_made_in_one_file() {
         }
         let text = fs::read_to_string(&path).unwrap();
         assert!(!text.contains("Admitted {"), "{place} makes an Admitted");
+    }
+}
+
+#[test]
+fn token_digests_are_compared_in_constant_time() {
+    let text =
+        fs::read_to_string(programs::project().join("gateway/src/tokens/format.rs")).unwrap();
+    let own = text.split("#[cfg(test)]").next().unwrap();
+    let digest = own.split("pub struct TokenDigest").next().unwrap();
+    let derives = digest.rsplit("#[derive(").next().unwrap();
+    assert!(
+        !derives.contains("Eq") && !derives.contains("Ord") && !derives.contains("Hash"),
+        "TokenDigest derives a comparison: {derives}"
+    );
+    assert!(
+        own.contains("impl PartialEq for TokenDigest") && own.contains(".ct_eq(&other.0)"),
+        "TokenDigest is compared by subtle"
+    );
+    // The bytes leave the type for the map's key alone, which is half of them.
+    for path in sources() {
+        let place = shown(&path);
+        if place == "gateway/src/tokens/format.rs" || place.starts_with("tests/") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let compared = text
+            .lines()
+            .any(|line| line.contains("sha256") && line.contains("as_bytes()"));
+        assert!(!compared, "{place} looks into a digest");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tests::agent::Agent;
+use tests::capture::Capture;
 use tests::client::Client;
 use tests::deployment::Deployment;
 use tests::poll;
@@ -196,6 +197,21 @@ fn labels_stay_bounded_under_random_paths() {
     }
     let after = Exposition::of(&client).samples.len();
     assert!(after <= before, "{before} series became {after}");
+}
+
+#[test]
+fn a_trace_context_reaches_the_runtime_as_it_is() {
+    let deployment = Deployment::builder().without_runtime().start();
+    let runtime = Capture::listen(&deployment.home().runtime_socket(), "{}");
+    let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let client = deployment.client();
+    let request = client.request("GET", "/api/status");
+    let _served = request
+        .field("traceparent", context)
+        .send()
+        .with_status(200);
+    let reached = runtime.requests_for("GET /api/status");
+    assert_eq!(reached[0].values("traceparent"), [context]);
 }
 
 #[test]

@@ -33,66 +33,97 @@ fn tokens_that_are_not_good_are_401_and_recorded_with_the_true_reason() {
     let other = Issuer::start();
     let deployment = builder(&issuer).start();
     wait_for_keys(&deployment, &issuer);
-    let with = |name: &str, value: Value| {
-        let mut claims = issuer.claims("eve");
-        claims[name] = value;
-        issuer.token_of(&claims, &json!({}))
-    };
-    let good = issuer.claims("eve");
-    let forged = other.token_of(&good, &json!({"kid": "first"}));
-    for (token, reason) in [
-        (other.token("eve"), "jwt_issuer"),
-        (forged, "jwt_signature"),
-        (with("aud", "other".into()), "jwt_audience"),
-        (with("exp", 1.into()), "jwt_expired"),
-        (with("nbf", 4_000_000_000_u64.into()), "jwt_not_yet"),
-        (with("sub", Value::Null), "jwt_subject"),
-        (with("azp", "other".into()), "jwt_authorized_party"),
-        (
-            issuer.token_of(&good, &json!({"alg": "none"})),
-            "jwt_algorithm",
-        ),
-        (
-            issuer.token_of(&good, &json!({"alg": "HS256"})),
-            "jwt_algorithm",
-        ),
-        (
-            issuer.token_of(&good, &json!({"crit": ["x"]})),
-            "jwt_critical",
-        ),
-        (
-            issuer.token_of(&good, &json!({"typ": "at+jwt"})),
-            "jwt_kind",
-        ),
-        ("a.b.c".to_owned(), "jwt_base64"),
-        (format!("{}=", issuer.token("eve")), "jwt_base64"),
-        ("..".to_owned(), "jwt_header"),
-    ] {
-        let answer = deployment.client().with_token(&token).get("/metrics");
-        assert_eq!(answer.status, 401, "{reason}: {}", answer.text());
-        let id = answer.json()["request_id"].clone();
-        assert!(!answer.text().contains(reason), "{}", answer.text());
-        // Above five failures a second they are counted, not recorded one by one.
-        let found = poll::until("the failure is recorded or counted", || {
-            deployment
-                .audit()
-                .records()
-                .into_iter()
-                .rev()
-                .find(|record| {
-                    record["request_id"] == id || record["details"]["suppressed"].is_u64()
-                })
-        });
-        if found["request_id"] == id {
-            assert_eq!(found["details"]["detail"], reason, "{found}");
-            assert_eq!(found["action"], "auth.failure", "{found}");
-            assert_eq!(found["user"], "anonymous", "{found}");
-        }
+    for (token, reason) in bad_tokens(&issuer, &other) {
+        assert_refused(&deployment, &token, reason);
     }
+    assert_eq!(
+        other.keys_asked(),
+        0,
+        "no URL in a token is asked for anything"
+    );
     // Opaque tokens are switched off here.
     let token = deployment.token("bot", &["--scopes", "*"]);
     assert_eq!(status(&deployment, "/metrics", &token.raw), 401);
     assert_eq!(deployment.client().get("/metrics").status, 401);
+}
+
+/// A sample of every kind of bad token; the whole lists are judged beside the code.
+fn bad_tokens(issuer: &Issuer, other: &Issuer) -> Vec<(String, &'static str)> {
+    let good = issuer.claims("eve");
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        issuer.token_of(&claims, &json!({}))
+    };
+    let header = |header: Value| issuer.token_of(&good, &header);
+    let forged = |header: Value| other.token_of(&good, &header);
+    let elsewhere = other.keys_url();
+    vec![
+        (other.token("eve"), "jwt_issuer"),
+        (forged(json!({"kid": "first"})), "jwt_signature"),
+        (
+            forged(json!({"jku": elsewhere, "kid": "x"})),
+            "jwt_unknown_key",
+        ),
+        (
+            forged(json!({"x5u": elsewhere, "kid": "first"})),
+            "jwt_signature",
+        ),
+        (
+            forged(json!({"jwk": {"kty": "OKP"}, "kid": "first"})),
+            "jwt_signature",
+        ),
+        (with("iss", other.url().into()), "jwt_issuer"),
+        (with("iss", json!([issuer.url()])), "jwt_issuer"),
+        (with("aud", "other".into()), "jwt_audience"),
+        (with("aud", json!([])), "jwt_audience"),
+        (
+            with("aud", json!(["client", "other"])),
+            "jwt_authorized_party",
+        ),
+        (with("azp", "other".into()), "jwt_authorized_party"),
+        (with("exp", 1.into()), "jwt_expired"),
+        (with("exp", Value::Null), "jwt_time"),
+        (with("exp", json!("4000000000")), "jwt_time"),
+        (with("nbf", 4_000_000_000_u64.into()), "jwt_not_yet"),
+        (with("iat", 4_000_000_000_u64.into()), "jwt_issued_at"),
+        (with("sub", Value::Null), "jwt_subject"),
+        (with("cnf", json!({"jkt": "x"})), "jwt_bound"),
+        (with("events", json!({})), "jwt_kind"),
+        (header(json!({"alg": "none"})), "jwt_algorithm"),
+        (header(json!({"alg": "HS256"})), "jwt_algorithm"),
+        (header(json!({"alg": "ES256"})), "jwt_unknown_key"),
+        (header(json!({"crit": ["x"]})), "jwt_critical"),
+        (header(json!({"b64": false})), "jwt_critical"),
+        (header(json!({"typ": "at+jwt"})), "jwt_kind"),
+        ("a.b.c".to_owned(), "jwt_base64"),
+        (format!("{}=", issuer.token("eve")), "jwt_base64"),
+        ("..".to_owned(), "jwt_header"),
+        ("a.b.c.d".to_owned(), "jwt_shape"),
+        ("x".repeat(17_000) + ".b.c", "jwt_too_long"),
+    ]
+}
+
+/// 401, and one record with the true reason, which the caller is not told.
+fn assert_refused(deployment: &Deployment, token: &str, reason: &str) {
+    let answer = deployment.client().with_token(token).get("/metrics");
+    assert_eq!(answer.status, 401, "{reason}: {}", answer.text());
+    let id = answer.json()["request_id"].clone();
+    assert!(!answer.text().contains(reason), "{}", answer.text());
+    // Above five failures a second they are counted, not recorded one by one.
+    let found = poll::until("the failure is recorded or counted", || {
+        deployment
+            .audit()
+            .records()
+            .into_iter()
+            .rev()
+            .find(|record| record["request_id"] == id || record["details"]["suppressed"].is_u64())
+    });
+    if found["request_id"] == id {
+        assert_eq!(found["details"]["detail"], reason, "{found}");
+        assert_eq!(found["action"], "auth.failure", "{found}");
+        assert_eq!(found["user"], "anonymous", "{found}");
+    }
 }
 
 #[test]
@@ -121,6 +152,7 @@ fn both_kinds_of_token_work_side_by_side_with_full_access() {
     let expected = json!({
         "token_auth_enabled": true, "oidc_enabled": true,
         "oidc_issuer": issuer.url(), "oidc_client_id": "client",
+        "oidc_issuers": [issuer.url()],
     });
     assert_eq!(info.json(), expected);
     let info = deployment
@@ -219,4 +251,30 @@ fn an_issuer_that_is_away_harms_nobody_who_is_known() {
     assert_eq!(status(&deployment, "/metrics", &token), 200);
     let forged = Issuer::start().token_of(&issuer.claims("eve"), &json!({}));
     assert_eq!(status(&deployment, "/metrics", &forged), 401);
+}
+
+#[test]
+fn keys_that_were_not_seen_for_too_long_are_503() {
+    let issuer = Issuer::start();
+    let deployment = builder(&issuer)
+        .with_gateway_settings("stale_keys_max = \"2s\"\n")
+        .start();
+    wait_for_keys(&deployment, &issuer);
+    issuer.set_away(true);
+    let token = issuer.token("alice");
+    let answer = poll::until("the keys are stale", || {
+        let answer = deployment.client().with_token(&token).get("/metrics");
+        assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
+        (answer.status == 503).then_some(answer)
+    });
+    assert!(
+        answer.text().contains("issuer_unavailable"),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.field("retry-after").is_some(), "{}", answer.text());
+    issuer.set_away(false);
+    poll::until("the keys are seen again", || {
+        (status(&deployment, "/metrics", &token) == 200).then_some(())
+    });
 }

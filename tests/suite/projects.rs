@@ -4,10 +4,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use config::contract::caller::HEADER;
+use config::contract::operation::{Method, OPERATIONS, Owner};
 use serde_json::{Value, json};
 use tests::agent::Agent;
+use tests::client::Client;
 use tests::command;
 use tests::deployment::{Builder, Deployment};
+use tests::statement;
 
 fn two_projects() -> Builder {
     let agent = Agent::doing(
@@ -139,4 +143,63 @@ fn every_command_of_the_feature_description_shows_both_projects() {
     assert_eq!(told, [json!(ids[1]), json!(ids[0])]);
     let learnings = curl("/api/registry/learnings");
     assert!(learnings["total"].as_u64().unwrap() >= 3, "{learnings:#}");
+}
+
+#[test]
+fn a_caller_bound_to_one_project_sees_nothing_of_another() {
+    let deployment = two_projects().start();
+    let client = deployment.client();
+    let _seen = completed(&deployment, "seen");
+    let session = completed(&deployment, "hidden");
+    let path = |name: &str| {
+        let folder = deployment.user_home().join(name).canonicalize().unwrap();
+        folder.display().to_string()
+    };
+    let target = format!("/api/registry/projects?path={}", path("hidden"));
+    let view = client.get(&target).with_status(200).json();
+    let project = view["projects"][0]["id"].as_str().unwrap().to_owned();
+    let pattern = json!({ "text": "of hidden", "type": "pattern", "project": project });
+    let pattern = client
+        .post("/api/registry/learnings", &pattern)
+        .with_status(201)
+        .json();
+    let learning = pattern["id"].as_str().unwrap().to_owned();
+    let everything = client
+        .get("/api/memory/timeline")
+        .with_status(200)
+        .text()
+        .to_owned();
+    assert!(everything.contains(&learning) && everything.contains(&session));
+
+    let socket = Client::unix(deployment.home().runtime_socket());
+    let key = statement::shared_key(&deployment.home());
+    let mut counter = 0;
+    let mut asked = |method: &str, target: &str| {
+        counter += 1;
+        let mut bound = statement::good(9, counter, method, target);
+        bound.caller.projects = Some(vec![path("seen")]);
+        let field = key.sign(&bound).unwrap();
+        socket.request(method, target).field(HEADER, &field).send()
+    };
+    let mut looked = 0;
+    for operation in OPERATIONS.iter().filter(|it| it.owner == Owner::Runtime) {
+        let method = operation.method.name();
+        if operation.path.contains('{') {
+            for id in [&session, &project, &learning] {
+                let target = operation.path.replace("{id}", id);
+                let answer = asked(method, &target);
+                let refused = (400..500).contains(&answer.status);
+                assert!(refused, "{operation} {id}: {}", answer.text());
+                looked += 1;
+            }
+        } else if operation.method == Method::Get {
+            let answer = asked(method, operation.path);
+            for secret in ["hidden", &session, &project, &learning] {
+                let text = answer.text();
+                assert!(!text.contains(secret), "{operation} tells {secret}: {text}");
+            }
+            looked += 1;
+        }
+    }
+    assert!(looked > 30, "only {looked} were asked");
 }

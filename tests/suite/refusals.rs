@@ -19,7 +19,11 @@ struct Holders {
 
 impl Holders {
     fn new() -> Self {
-        let deployment = Deployment::builder().with_tokens().start();
+        // Every operation is tried with every bad credential; that is more than a network is forgiven.
+        let deployment = Deployment::builder()
+            .with_tokens()
+            .with_gateway_settings("[limits]\nfailed_credentials_max = 1000000\n")
+            .start();
         let expired = deployment.token("expired", &["--scopes", "*", "--expires", "1"]);
         expire(&deployment, &expired);
         let revoked = deployment.token("revoked", &["--scopes", "*"]);
@@ -285,7 +289,13 @@ fn public_operations_answer_everybody() {
     let holders = Holders::new();
     for operation in OPERATIONS.iter().filter(|row| row.access == Access::Public) {
         let answer = ask(&holders.nobody, operation);
-        assert_eq!(answer.status, 200, "{operation}: {}", answer.text());
+        // A question without its body is not clear, but nobody is asked who it is.
+        let expected = if operation.method == Method::Post {
+            400
+        } else {
+            200
+        };
+        assert_eq!(answer.status, expected, "{operation}: {}", answer.text());
     }
 }
 

@@ -2,10 +2,13 @@
 //!
 //! The runtime is scripted, so that it says what no runtime should.
 
+use std::fs;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use chrono::{TimeDelta, Utc};
+use serde_json::Value;
 use tests::capture::{Capture, Captured, Peer};
 use tests::client::{Client, Connection, Request};
 use tests::command;
@@ -243,6 +246,40 @@ fn a_stream_ends_when_its_token_is_revoked_and_no_other_does() {
                     && record["details"]["ended_by"] == "credential"
             });
     }
+}
+
+#[test]
+fn a_stream_ends_when_all_of_a_role_are_withdrawn() {
+    let relay = Relay::new(Deployment::builder().with_tokens(), one_event);
+    let mut stream = open_events(&relay.caller("viewer"));
+    let line = ["enterprise", "token", "revoke", "--role", "viewer"];
+    let _done = relay.deployment.loki(&line).ended_with(0);
+    let returned = Instant::now();
+    stream.read_until(b"0\r\n\r\n");
+    assert!(returned.elapsed() < BOUND, "{:?}", returned.elapsed());
+}
+
+#[test]
+fn a_stream_ends_when_its_token_expires() {
+    let relay = Relay::new(Deployment::builder().with_tokens(), one_event);
+    let caller = relay.caller("short");
+    // No test waits for a day: the token's end is put close.
+    let path = relay.deployment.home().tokens();
+    let text = fs::read_to_string(&path).expect("the token file");
+    let mut stored: Value = serde_json::from_str(&text).expect("JSON");
+    let end = Utc::now() + TimeDelta::seconds(8);
+    stored["tokens"][0]["expires_at"] = end.to_rfc3339().into();
+    fs::write(&path, stored.to_string()).expect("it can be written");
+    let whoami = || caller.get("/api/auth/whoami").with_status(200).json();
+    poll::until("the new end is known", || {
+        whoami()["expires_at"].is_string().then_some(())
+    });
+    let mut stream = open_events(&caller);
+    stream.read_until(b"0\r\n\r\n");
+    let late = Utc::now() - end;
+    let bound = TimeDelta::from_std(BOUND).expect("a second");
+    assert!((TimeDelta::zero()..bound).contains(&late), "{late}");
+    let _refused = caller.get("/api/auth/whoami").with_status(401);
 }
 
 #[test]

@@ -28,3 +28,58 @@ fn bad_credentials_become_429_while_a_good_one_passes() {
     // No credential at all is no failure.
     assert_eq!(client.get("/metrics").status, 401);
 }
+
+#[test]
+fn a_caller_that_asks_too_often_is_429_and_can_still_stop() {
+    let deployment = Deployment::builder()
+        .with_tokens()
+        .with_gateway_settings("[rates]\nread = \"5/h\"\nchange = \"2/h\"\naudit = \"off\"\n")
+        .start();
+    let token = deployment.token("bot", &["--scopes", "*"]);
+    let other = deployment.token("other", &["--rate-limit", "3/h"]);
+    let client = deployment.client().with_token(&token.raw);
+    for left in (0..5).rev() {
+        let answer = client.get("/api/status").with_status(200);
+        assert_eq!(
+            answer.field("ratelimit-policy"),
+            Some("\"read\";q=5;w=3600")
+        );
+        let limit = answer.field("ratelimit").unwrap_or_default();
+        assert!(
+            limit.starts_with(&format!("\"read\";r={left};t=")),
+            "{limit}"
+        );
+    }
+    let refused = client.get("/api/status").with_status(429);
+    let seconds = refused
+        .field("retry-after")
+        .and_then(|text| text.parse::<u32>().ok());
+    assert!(
+        seconds.is_some_and(|seconds| (1..=720).contains(&seconds)),
+        "{seconds:?}"
+    );
+    assert!(
+        refused
+            .field("ratelimit")
+            .is_some_and(|text| text.starts_with("\"read\";r=0;"))
+    );
+    // Other classes, other callers, and stopping go on.
+    let unbounded = client.get("/api/enterprise/audit").with_status(200);
+    assert_eq!(unbounded.field("ratelimit"), None);
+    for _ in 0..20 {
+        let stopped = client.post("/api/control/stop", &serde_json::json!({}));
+        assert_ne!(stopped.status, 429, "{}", stopped.text());
+    }
+    let theirs = deployment.client().with_token(&other.raw);
+    let statuses: Vec<u16> = (0..4).map(|_| theirs.get("/api/status").status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    let policy = theirs.get("/api/status").with_status(429);
+    let expected = "\"read\";q=5;w=3600, \"token\";q=3;w=3600";
+    assert_eq!(policy.field("ratelimit-policy"), Some(expected));
+    let exceeded = deployment
+        .audit()
+        .until("the refusal is recorded", |record| {
+            record["details"]["reason"] == "rate_exceeded"
+        });
+    assert_eq!(exceeded["user"], "token:bot", "{exceeded}");
+}

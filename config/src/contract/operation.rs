@@ -4,9 +4,13 @@
 //! builds its router, and the tests derive the refusals that every operation owes. A path that is
 //! not here is refused, never forwarded.
 
+mod table;
+
 use std::fmt;
 
 use crate::contract::scope::Scope;
+
+pub use table::OPERATIONS;
 
 /// Who carries an operation out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +128,15 @@ impl Operation {
         }
     }
 
+    /// A read that needs a body.
+    const fn question(name: &'static str, path: &'static str, scope: Scope) -> Self {
+        Self {
+            method: Method::Post,
+            body_bytes_max: 256 * 1024,
+            ..Self::read(name, path, scope)
+        }
+    }
+
     const fn removal(name: &'static str, path: &'static str, scope: Scope) -> Self {
         Self {
             method: Method::Delete,
@@ -138,6 +151,16 @@ impl Operation {
             owner: Owner::Gateway,
             recorded: Recorded::Counted,
             ..Self::read(name, path, Scope::Read)
+        }
+    }
+
+    /// A public operation with a body; what it changes, its handler records itself.
+    const fn submission(name: &'static str, path: &'static str) -> Self {
+        Self {
+            method: Method::Post,
+            recorded: Recorded::Read,
+            body_bytes_max: 64 * 1024,
+            ..Self::probe(name, path)
         }
     }
 
@@ -222,146 +245,6 @@ impl fmt::Display for Operation {
         write!(formatter, "{} {}", self.method.name(), self.path)
     }
 }
-
-/// Longest accepted body of `POST /api/sessions`: a PRD of 1 MiB and room for JSON escapes.
-const SESSION_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
-
-/// Longest accepted body of an import: its most learnings at their longest, with JSON escapes.
-const LEARNINGS_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
-
-/// Every operation that is built.
-pub static OPERATIONS: &[Operation] = &[
-    Operation::probe("landing.show", "/").on("page", "Names the program."),
-    Operation::probe("health.show", "/health").on("health", "Tells the state of both processes."),
-    Operation::probe("health.live", "/health/live")
-        .on("health", "Answers while the process lives."),
-    Operation::probe("health.ready", "/health/ready").on(
-        "health",
-        "Answers 200 while requests are accepted, else 503.",
-    ),
-    Operation::probe("auth.info", "/api/auth/info")
-        .on("authentication", "Tells how to authenticate."),
-    Operation::probe("enterprise.status", "/api/enterprise/status")
-        .on("enterprise", "Tells which enterprise features are on."),
-    Operation::read("config.status", "/api/config/status", Scope::Control)
-        .by_gateway()
-        .on(
-            "config",
-            "Tells which settings are in use, and how the last reload went.",
-        ),
-    Operation::change("config.reload", "/api/config/reload", Scope::Control)
-        .by_gateway()
-        .body(0)
-        .idempotent()
-        .on("config", "Reads the settings anew and takes them into use."),
-    Operation::read("metrics.show", "/metrics", Scope::Read)
-        .by_gateway()
-        .counted()
-        .on("metrics", "Exports metrics in the Prometheus text format."),
-    Operation::read("status.show", "/api/status", Scope::Read).on("runtime", "Tells what runs."),
-    Operation::read("audit.query", "/api/enterprise/audit", Scope::Audit)
-        .by_gateway()
-        .on("audit", "Returns audit records, newest first."),
-    Operation::read(
-        "audit.summary",
-        "/api/enterprise/audit/summary",
-        Scope::Audit,
-    )
-    .by_gateway()
-    .on("audit", "Counts audit records by action, user and outcome."),
-    Operation::read("audit.verify", "/api/enterprise/audit/verify", Scope::Audit)
-        .by_gateway()
-        .on(
-            "audit",
-            "Proves that no audit record was changed or removed.",
-        ),
-    Operation::read("session.list", "/api/sessions", Scope::Read)
-        .on("session", "Lists sessions, newest first."),
-    Operation::change("session.start", "/api/sessions", Scope::Control)
-        .body(SESSION_BODY_BYTES_MAX)
-        .on("session", "Starts a session on a PRD text."),
-    Operation::read("session.show", "/api/sessions/{id}", Scope::Read)
-        .on("session", "Tells everything about one session."),
-    Operation::read("session.events", "/api/sessions/{id}/events", Scope::Read)
-        .streaming()
-        .on("session", "Returns a session's events after a number."),
-    Operation::change("session.stop", "/api/sessions/{id}/stop", Scope::Control)
-        .idempotent()
-        .on("session", "Stops one session and hands over its branch."),
-    Operation::change("control.stop", "/api/control/stop", Scope::Control)
-        .idempotent()
-        .recorded_as("session.stop")
-        .on("session", "Stops the only live session."),
-    Operation::read("project.list", "/api/registry/projects", Scope::Read)
-        .on("project", "Lists the registered projects, by path."),
-    Operation::change("project.register", "/api/registry/projects", Scope::Control)
-        .idempotent()
-        .on("project", "Registers a project below an allowed root."),
-    Operation::read("project.show", "/api/registry/projects/{id}", Scope::Read)
-        .on("project", "Tells everything about one project."),
-    Operation::removal(
-        "project.remove",
-        "/api/registry/projects/{id}",
-        Scope::Control,
-    )
-    .on(
-        "project",
-        "Takes a project out of the registry; its files stay.",
-    ),
-    Operation::read(
-        "project.health",
-        "/api/registry/projects/{id}/health",
-        Scope::Read,
-    )
-    .on("project", "Checks one project's folder."),
-    Operation::read("project.health_all", "/api/registry/health", Scope::Read)
-        .on("project", "Checks the folders of all projects."),
-    Operation::read("project.discover", "/api/registry/discover", Scope::Read)
-        .on("project", "Finds folders that could be registered."),
-    Operation::change("project.sync", "/api/registry/sync", Scope::Control)
-        .idempotent()
-        .on("project", "Brings the registry up to date with the disk."),
-    Operation::read("task.list", "/api/registry/tasks", Scope::Read)
-        .on("task", "Lists tasks of all registered projects."),
-    Operation::read("learning.list", "/api/registry/learnings", Scope::Read)
-        .on("learning", "Lists or searches learnings."),
-    Operation::change("learning.add", "/api/registry/learnings", Scope::Control).on(
-        "learning",
-        "Remembers a learning that a person vouches for.",
-    ),
-    Operation::read(
-        "learning.stats",
-        "/api/registry/learnings/stats",
-        Scope::Read,
-    )
-    .on("learning", "Counts learnings by type and label."),
-    Operation::change(
-        "learning.import",
-        "/api/registry/learnings/import",
-        Scope::Control,
-    )
-    .body(LEARNINGS_BODY_BYTES_MAX)
-    .idempotent()
-    .on(
-        "learning",
-        "Remembers learnings of another memory, in quarantine.",
-    ),
-    Operation::read("learning.show", "/api/registry/learnings/{id}", Scope::Read)
-        .on("learning", "Tells everything about one learning."),
-    Operation::removal(
-        "learning.forget",
-        "/api/registry/learnings/{id}",
-        Scope::Control,
-    )
-    .on("learning", "Forgets a learning."),
-    Operation::change(
-        "learning.trust",
-        "/api/registry/learnings/{id}/trust",
-        Scope::Control,
-    )
-    .idempotent()
-    .on("learning", "Trusts a learning that a person has reviewed."),
-];
 
 /// What the table says about a method and a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

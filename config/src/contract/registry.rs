@@ -67,6 +67,8 @@ pub struct ProjectView {
     pub registered_at: String,
     /// When the entry last changed.
     pub updated_at: String,
+    /// When a session last started there, or somebody opened it.
+    pub last_accessed: Option<String>,
 }
 
 /// Answer of `GET /api/registry/projects`.

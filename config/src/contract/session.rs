@@ -302,6 +302,12 @@ pub struct SessionView {
     pub provider: String,
     /// Who started it, for people to read.
     pub started_by: String,
+    /// How much it may do without being asked.
+    #[serde(default)]
+    pub autonomy_mode: AutonomyMode,
+    /// Whether people are asked before its first run and before its hand-over.
+    #[serde(default)]
+    pub staged_autonomy: bool,
     /// Current iteration, from 1; 0 before the first.
     pub iteration: u32,
     /// Most iterations.

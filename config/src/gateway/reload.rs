@@ -24,6 +24,7 @@ const AT_RUN_TIME: &[&str] = &[
     "listen.origins",
     "listen.trusted_proxies",
     "oidc.",
+    "rates.",
     "runtime.connect_timeout",
     "runtime.idle_timeout",
     "runtime.read_timeout",

@@ -44,7 +44,8 @@ fn a_bad_value_is_refused_by_its_variable() {
         ("LOKI_OIDC_ISSUER", "https://accounts.google.com"),
         ("LOKI_OIDC_CLIENT_ID", "id"),
         ("LOKI_OIDC_AUDIENCE", "id"),
-        ("LOKI_AUDIT_SYSLOG_HOST", "127.0.0.1"),
+        ("LOKI_AUDIT_SYSLOG_PROTO", "relp"),
+        ("LOKI_AUDIT_SYSLOG_PORT", "many"),
     ] {
         let found = mistakes(sources(&[(name, value)]));
         assert!(
@@ -104,13 +105,14 @@ fn hosts_that_disagree_are_refused() {
 
 #[test]
 fn all_mistakes_are_told_at_once_with_file_line_and_key() {
-    let text = "[listen]\nport = \"80\"\nhots = \"::1\"\n[audit]\nenabled = 1\n[[extra]]\nx = 1\n";
+    let text =
+        "[listen]\nport = \"80\"\nhots = \"::1\"\n[audit]\nenabled = 1\n[extra]\nx = 1979-05-27\n";
     let mut sources = sources(&[("LOKI_LOG", "loud")]);
     sources.file = Some((PathBuf::from("/etc/gateway.toml"), text.to_owned()));
     assert_eq!(
         mistakes(sources),
         [
-            "/etc/gateway.toml:6: extra: expected a text, a number, true, false, or a list of texts",
+            "/etc/gateway.toml:7: extra.x: expected a text, a number, true, false, or a list of texts",
             "/etc/gateway.toml:2: listen.port: expected a whole number, without quotes",
             "/etc/gateway.toml:5: audit.enabled: expected true or false, without quotes",
             "LOKI_LOG: log.level: \"loud\" is not one of error, warn, info, debug, trace",
@@ -153,7 +155,7 @@ fn flags_beat_variables_beat_the_file() {
 fn the_audit_switches_work_as_documented() {
     let enabled = |variables: &[(&str, &str)]| {
         let loaded = GatewaySettings::load(sources(variables)).expect("valid");
-        loaded.settings.audit_enabled
+        loaded.settings.audit.enabled
     };
     assert!(enabled(&[]));
     assert!(!enabled(&[("LOKI_AUDIT_DISABLED", "true")]));

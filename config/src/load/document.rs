@@ -21,6 +21,19 @@ pub enum Written {
     List(Vec<String>),
 }
 
+impl Written {
+    /// Shows the value as the file has it.
+    #[must_use]
+    pub fn show(&self) -> String {
+        match self {
+            Self::Switch(switch) => switch.to_string(),
+            Self::Number(text) => text.clone(),
+            Self::Text(text) => format!("{text:?}"),
+            Self::List(list) => format!("{list:?}"),
+        }
+    }
+}
+
 /// One key's value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
@@ -69,6 +82,14 @@ impl Walk<'_> {
                 self.table(&key, inner);
                 continue;
             }
+            if let DeValue::Array(items) = value.get_ref()
+                && let Some(tables) = tables(items.iter().map(|item| item.get_ref()))
+            {
+                for (number, inner) in tables.into_iter().enumerate() {
+                    self.table(&format!("{key}.{number}"), inner);
+                }
+                continue;
+            }
             match written(value.get_ref()) {
                 Some(written) => {
                     self.leaves.insert(key, Leaf { written, line });
@@ -82,6 +103,24 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// Returns the tables of an array such as `[[oidc.issuers]]`; none if it holds anything else.
+fn tables<'a, 'text: 'a>(
+    items: impl Iterator<Item = &'a DeValue<'text>>,
+) -> Option<Vec<&'a DeTable<'text>>> {
+    let tables = items.map(|item| match item {
+        DeValue::Table(inner) => Some(inner),
+        DeValue::Boolean(_)
+        | DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_) => None,
+    });
+    tables
+        .collect::<Option<Vec<_>>>()
+        .filter(|tables| !tables.is_empty())
 }
 
 fn written(value: &DeValue<'_>) -> Option<Written> {

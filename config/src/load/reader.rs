@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use super::document::{self, Leaf};
+use super::document::{self, Leaf, Written};
 use super::mistake::{Mistake, Mistakes};
 use super::value::Value;
 use super::variables::{self, Standing};
@@ -166,6 +166,45 @@ impl Reader {
         names.into_iter().collect()
     }
 
+    /// Returns how many tables an array such as `[[oidc.issuers]]` has.
+    #[must_use]
+    pub fn array_len(&self, prefix: &str) -> usize {
+        let numbers = self
+            .tables_below(prefix)
+            .into_iter()
+            .filter_map(|name| name.parse::<usize>().ok());
+        numbers.max().map_or(0, |last| last + 1)
+    }
+
+    /// Returns everything below `prefix` as written, by the rest of its key; all of it counts as
+    /// known.
+    pub fn written_below(&mut self, prefix: &str) -> Vec<(String, Written)> {
+        let start = format!("{prefix}.");
+        let below: Vec<(String, Leaf)> = self
+            .leaves
+            .iter()
+            .filter(|(key, _)| key.starts_with(&start))
+            .map(|(key, leaf)| (key.clone(), leaf.clone()))
+            .collect();
+        let path = self
+            .sources
+            .file
+            .as_ref()
+            .map(|(path, _)| path.clone())
+            .unwrap_or_default();
+        let mut found = Vec::new();
+        for (key, leaf) in below {
+            self.known.insert(key.clone());
+            self.effective.push(Effective {
+                key: key.clone(),
+                value: leaf.written.show(),
+                origin: Origin::File(path.clone(), leaf.line),
+            });
+            found.push((key[start.len()..].to_owned(), leaf.written));
+        }
+        found
+    }
+
     /// Overrides what [`Self::value`] remembered for a key.
     pub fn overridden(&mut self, key: &str, value: String, origin: Origin) {
         self.effective.retain(|effective| effective.key != key);
@@ -306,11 +345,6 @@ impl Reader {
                     name,
                     "",
                     "would switch a protection off, which is not supported: unset it",
-                )),
-                Some(Standing::Unbuilt) => self.mistakes.push(Mistake::named(
-                    name,
-                    "",
-                    "this version does not enforce it, so it does not start with it: unset it",
                 )),
                 Some(Standing::Daemon | Standing::Session | Standing::CommandLine) => {}
                 None => {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::document::Written;
 use crate::address::Host;
 use crate::contract::session::AutonomyMode;
-use crate::gateway::oidc::TokenKind;
+use crate::gateway::audit::{OnOverflow, SyslogProtocol};
+use crate::gateway::oidc::{Preset, TokenKind};
 use crate::gateway::tls::{Name as TlsName, TlsVersion};
 
 /// A type that a setting can have.
@@ -202,6 +203,9 @@ parsed_value!(
     AutonomyMode,
     LogLevel,
     LogFormat,
+    OnOverflow,
+    Preset,
+    SyslogProtocol,
     TlsName,
     TlsVersion,
     TokenKind

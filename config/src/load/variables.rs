@@ -9,8 +9,6 @@ pub enum Standing {
     Session,
     /// Read by the command line alone.
     CommandLine,
-    /// Documented, but nothing enforces it yet: setting it stops the start.
-    Unbuilt,
     /// Would weaken a protection: setting it stops the start.
     Dangerous,
 }
@@ -21,9 +19,10 @@ pub const KNOWN: &[(&str, Standing)] = &[
     ("LOKI_API_HOST", Standing::Daemon),
     ("LOKI_AUDIT_DISABLED", Standing::Daemon),
     ("LOKI_AUDIT_NO_INTEGRITY", Standing::Dangerous),
-    ("LOKI_AUDIT_SYSLOG_HOST", Standing::Unbuilt),
-    ("LOKI_AUDIT_SYSLOG_PORT", Standing::Unbuilt),
-    ("LOKI_AUDIT_SYSLOG_PROTO", Standing::Unbuilt),
+    ("LOKI_AUDIT_SYSLOG_CA", Standing::Daemon),
+    ("LOKI_AUDIT_SYSLOG_HOST", Standing::Daemon),
+    ("LOKI_AUDIT_SYSLOG_PORT", Standing::Daemon),
+    ("LOKI_AUDIT_SYSLOG_PROTO", Standing::Daemon),
     ("LOKI_AUTONOMY_MODE", Standing::Session),
     ("LOKI_BLOCKED_COMMANDS", Standing::Session),
     ("LOKI_BRANCH_PROTECTION", Standing::Session),
@@ -34,6 +33,7 @@ pub const KNOWN: &[(&str, Standing)] = &[
     ("LOKI_ENTERPRISE_AUDIT", Standing::Daemon),
     ("LOKI_ENTERPRISE_AUTH", Standing::Daemon),
     ("LOKI_GATEWAY_CONFIG", Standing::Daemon),
+    ("LOKI_GATEWAY_USER", Standing::Daemon),
     ("LOKI_LOG", Standing::Daemon),
     ("LOKI_LOG_FORMAT", Standing::Daemon),
     ("LOKI_MAX_ITERATIONS", Standing::Daemon),
@@ -48,8 +48,10 @@ pub const KNOWN: &[(&str, Standing)] = &[
     ("LOKI_OPERATIONS_LISTEN", Standing::Daemon),
     ("LOKI_PROVIDER", Standing::Session),
     ("LOKI_RUNTIME_CONFIG", Standing::Daemon),
+    ("LOKI_RUNTIME_SOCKET", Standing::Daemon),
     ("LOKI_SANDBOX_MODE", Standing::Session),
     ("LOKI_STAGED_AUTONOMY", Standing::Session),
+    ("LOKI_STATEMENT_KEY", Standing::Daemon),
     ("LOKI_TLS_CERT", Standing::Daemon),
     ("LOKI_TLS_KEY", Standing::Daemon),
     ("LOKI_TOKEN", Standing::CommandLine),

@@ -18,14 +18,9 @@ fn a_bad_or_unenforced_value_is_refused_by_its_variable() {
         ("LOKI_MAX_ITERATIONS", "0"),
         ("LOKI_MAX_ITERATIONS", "-1"),
         ("LOKI_WORKSPACE_ROOTS", "relative"),
-        ("LOKI_SANDBOX_MODE", "true"),
         ("LOKI_SANDBOX_MODE", "maybe"),
-        ("LOKI_STAGED_AUTONOMY", "true"),
-        ("LOKI_AUTONOMY_MODE", "checkpoint"),
-        ("LOKI_AUTONOMY_MODE", "supervised"),
+        ("LOKI_STAGED_AUTONOMY", "maybe"),
         ("LOKI_AUTONOMY_MODE", "free"),
-        ("LOKI_ALLOWED_PATHS", "/app/src,/app/tests"),
-        ("LOKI_BLOCKED_COMMANDS", "rm -rf /,dd if=,mkfs,shutdown"),
     ] {
         let found = mistakes(sources(&[(name, value)]));
         assert!(
@@ -42,8 +37,14 @@ fn harmless_values_are_accepted() {
         ("LOKI_BRANCH_PROTECTION", "off"),
         ("LOKI_MAX_ITERATIONS", "3"),
         ("LOKI_SANDBOX_MODE", "false"),
+        ("LOKI_SANDBOX_MODE", "true"),
+        ("LOKI_ALLOWED_PATHS", "/app/src,tests"),
         ("LOKI_STAGED_AUTONOMY", "no"),
+        ("LOKI_STAGED_AUTONOMY", "true"),
         ("LOKI_AUTONOMY_MODE", "perpetual"),
+        ("LOKI_AUTONOMY_MODE", "checkpoint"),
+        ("LOKI_AUTONOMY_MODE", "supervised"),
+        ("LOKI_BLOCKED_COMMANDS", "rm -rf /,dd if=,mkfs,shutdown"),
         ("LOKI_WORKSPACE_ROOTS", "/srv/projects,/home/you"),
         ("LOKI_PROVIDER", "codex"),
     ] {
@@ -53,6 +54,27 @@ fn harmless_values_are_accepted() {
             "{name}={value}"
         );
     }
+}
+
+#[test]
+fn a_rule_needs_a_decision_and_an_example() {
+    let check = |text: &str, expected: &[&str]| {
+        let mut sources = sources(&[]);
+        sources.file = Some((PathBuf::from("/r.toml"), text.to_owned()));
+        let found = mistakes(sources);
+        assert_eq!(found.len(), expected.len(), "{text:?}: {found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.contains(expected), "{found}");
+        }
+    };
+    let rule = "[commands.rules.push]\npattern = \"git push\"\n";
+    check(rule, &["commands.rules.push.match"]);
+    check(
+        &format!("{rule}match = [\"git push\"]\ndecision = \"maybe\"\n"),
+        &["commands.rules.push.decision"],
+    );
+    check(&format!("{rule}match = [\"git push\"]\n"), &[]);
+    check("[approvals]\ndeadline = \"0s\"\n", &["approvals.deadline"]);
 }
 
 #[test]
@@ -89,7 +111,11 @@ fn the_sample_equals_the_defaults() {
         loaded
             .effective
             .into_iter()
-            .filter(|row| !row.key.starts_with("providers."))
+            .filter(|row| {
+                !["providers.", "egress.routes."]
+                    .iter()
+                    .any(|example| row.key.starts_with(example))
+            })
             .map(|Effective { key, value, .. }| (key, value))
             .collect()
     };
@@ -98,7 +124,7 @@ fn the_sample_equals_the_defaults() {
         .lines()
         .map(uncomment)
         .collect();
-    // The provider is an example; keys of the top level must come before its table.
+    // The provider and the route are examples; keys of the top level must come before its table.
     with_sample.file = Some((PathBuf::from("runtime.toml"), text));
     assert_eq!(values(with_sample), values(sources(&[])));
 }

@@ -5,6 +5,7 @@
 mod deployment;
 mod files;
 mod host;
+mod identity;
 
 use serde::Serialize;
 
@@ -88,6 +89,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
         Ok(offline) => {
             findings.extend(files::check(context, &offline.home));
             findings.extend(host::check(&offline.home));
+            findings.extend(identity::check(context, &offline.home));
             findings.extend(deployment::check(context, &offline.home));
         }
         Err(failure) => findings.push(Finding::failed(
@@ -96,10 +98,44 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
             "mend the settings first",
         )),
     }
-    if arguments.json {
+    report(&findings, arguments.json)
+}
+
+/// Runs `loki sandbox doctor`: what the kernel lets this host enforce.
+pub(crate) fn layers(json: bool) -> Result<(), Failure> {
+    report(&host::kernel(), json)
+}
+
+/// Runs `loki sandbox build`: the native sandbox has no image, so what agents will see is checked.
+pub(crate) fn root_view(context: &Context, json: bool) -> Result<(), Failure> {
+    let settings = context.runtime_settings()?.settings;
+    let mut findings: Vec<Finding> = host::kernel()
+        .into_iter()
+        .filter(|found| found.check.starts_with("sandbox: "))
+        .collect();
+    for path in &settings.jail.read {
+        let check = format!("visible: {}", path.display());
+        findings.push(match path.canonicalize() {
+            Ok(place) if place == *path => Finding::ok(check, "read-only"),
+            Ok(place) => Finding::ok(check, format!("read-only, as {}", place.display())),
+            Err(error) => {
+                Finding::warning(check, error.to_string(), "create it, or correct jail.read")
+            }
+        });
+    }
+    report(&findings, json)
+}
+
+/// Finds `loki-jail` beside this program.
+pub(crate) fn jail() -> Result<std::path::PathBuf, Failure> {
+    host::jail().map_err(|why| Failure::failed(why).fix("install loki-jail beside loki"))
+}
+
+fn report(findings: &[Finding], json: bool) -> Result<(), Failure> {
+    if json {
         output::json(&findings)?;
     } else {
-        print(&findings)?;
+        print(findings)?;
     }
     if findings.iter().any(|found| found.state == State::Failed) {
         return Err(Failure::said(Exit::Failed));

@@ -52,18 +52,34 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Failure
 struct Status {
     auth_enabled: bool,
     oidc_enabled: bool,
+    oidc_issuers: Vec<Shown>,
     tls_enabled: bool,
     audit_enabled: bool,
     data_directory: String,
+}
+
+/// An issuer by name and URL.
+#[derive(Serialize)]
+struct Shown {
+    name: String,
+    url: String,
 }
 
 fn status(context: &Context, arguments: &StatusArguments) -> Result<(), Failure> {
     let settings = context.gateway_settings(context.sources())?.settings;
     let status = Status {
         auth_enabled: settings.opaque_tokens,
-        oidc_enabled: settings.oidc.is_some(),
+        oidc_enabled: !settings.issuers.is_empty(),
+        oidc_issuers: settings
+            .issuers
+            .iter()
+            .map(|issuer| Shown {
+                name: issuer.name.clone(),
+                url: issuer.url.clone(),
+            })
+            .collect(),
         tls_enabled: settings.tls.is_some(),
-        audit_enabled: settings.audit_enabled,
+        audit_enabled: settings.audit.enabled,
         data_directory: settings.home.directory().display().to_string(),
     };
     if arguments.json {
@@ -72,6 +88,9 @@ fn status(context: &Context, arguments: &StatusArguments) -> Result<(), Failure>
     let switch = |on: bool| if on { "on" } else { "off" };
     output::line(&format!("Token auth: {}", switch(status.auth_enabled)))?;
     output::line(&format!("OIDC/SSO:   {}", switch(status.oidc_enabled)))?;
+    for issuer in &status.oidc_issuers {
+        output::line(&format!("            {} ({})", issuer.name, issuer.url))?;
+    }
     output::line(&format!("TLS:        {}", switch(status.tls_enabled)))?;
     output::line(&format!("Audit:      {}", switch(status.audit_enabled)))?;
     output::line(&format!("Data:       {}", status.data_directory))

@@ -108,6 +108,9 @@ impl From<ChangeError> for Failure {
             ChangeError::NotSelected(NotSelected::Nothing(_))
             | ChangeError::Store(_)
             | ChangeError::NameTaken { .. }
+            | ChangeError::NotRotatable { .. }
+            | ChangeError::TooMany
+            | ChangeError::TooManyExchanged
             | ChangeError::NoRandomness(_) => Self::failed(error),
         }
     }

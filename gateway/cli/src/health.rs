@@ -6,12 +6,14 @@ use serde_json::Value;
 
 use crate::client::{Client, Reach};
 use crate::context::Context;
+use crate::dashboard::deployment;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
 const EXAMPLES: &str = "\
 Examples:
   loki health
+  loki health --runtime
   HEALTHCHECK CMD [\"loki\", \"health\"]";
 
 /// Exits with 0 while the gateway accepts requests, else with 1.
@@ -20,6 +22,9 @@ Examples:
 pub(crate) struct Arguments {
     #[command(flatten)]
     reach: Reach,
+    /// Look whether the runtime of this machine accepts connections, not at the gateway
+    #[arg(long, conflicts_with_all = ["json", "url"])]
+    runtime: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -27,6 +32,14 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.runtime {
+        let home = context.offline()?.home;
+        return if deployment::runtime_answers(context, &home) {
+            output::line("runtime: ok")
+        } else {
+            Err(Failure::failed("the runtime does not accept connections"))
+        };
+    }
     let look = || Client::new(context, &arguments.reach)?.get::<Value>("/health/ready");
     let health = look().map_err(|failure| match failure.exit() {
         Exit::Quiet => failure,

@@ -4,7 +4,9 @@
 //! gateway. Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 not reachable, 64 bad settings.
 
 mod agent_audit;
+mod approvals;
 mod audit;
+mod auth;
 mod client;
 mod clock;
 mod completions;
@@ -14,13 +16,21 @@ mod dashboard;
 mod doctor;
 mod enterprise;
 mod failure;
+mod federate;
 mod health;
+mod init;
+mod manual;
 mod memory;
 mod metrics;
+mod migrate;
 mod output;
+mod pause;
+mod policy;
 mod private_file;
 mod process;
 mod projects;
+mod resume;
+mod sandbox;
 mod start;
 mod status;
 mod stop;
@@ -55,22 +65,38 @@ struct Arguments {
 enum Command {
     Start(start::Arguments),
     Status(status::Arguments),
+    Pause(pause::Arguments),
+    Resume(resume::Arguments),
     Stop(stop::Arguments),
+    #[command(subcommand)]
+    Approvals(approvals::Command),
+    #[command(subcommand)]
+    Policy(policy::Command),
     #[command(subcommand)]
     Dashboard(dashboard::Command),
     Enterprise(enterprise::Arguments),
     #[command(subcommand)]
     Audit(agent_audit::Command),
     #[command(subcommand)]
+    Auth(auth::Command),
+    #[command(subcommand)]
+    Federate(federate::Command),
+    #[command(subcommand)]
     Memory(memory::Command),
     #[command(subcommand)]
     Projects(projects::Command),
+    #[command(subcommand)]
+    Sandbox(sandbox::Command),
     Metrics(metrics::Arguments),
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     Health(health::Arguments),
     Doctor(doctor::Arguments),
+    Init(init::Arguments),
     #[command(subcommand)]
     Config(config::Command),
     Completions(completions::Arguments),
+    Manual(manual::Arguments),
     #[command(hide = true)]
     RunDetached(dashboard::detach::Arguments),
 }
@@ -88,16 +114,26 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Start(arguments) => start::run(&context, &arguments),
         Command::Status(arguments) => status::run(&context, &arguments),
+        Command::Pause(arguments) => pause::run(&context, &arguments),
+        Command::Resume(arguments) => resume::run(&context, &arguments),
         Command::Stop(arguments) => stop::run(&context, &arguments),
+        Command::Approvals(command) => approvals::run(&context, command),
+        Command::Policy(command) => policy::run(&context, command),
         Command::Dashboard(command) => dashboard::run(&context, &command),
         Command::Enterprise(arguments) => enterprise::run(&context, arguments),
         Command::Audit(command) => agent_audit::run(&context, &command),
+        Command::Auth(command) => auth::run(&context, &command),
+        Command::Federate(command) => federate::run(&context, &command),
         Command::Memory(command) => memory::run(&context, command),
         Command::Projects(command) => projects::run(&context, command),
+        Command::Migrate(command) => migrate::run(&context, &command),
+        Command::Sandbox(command) => sandbox::run(&context, &command),
         Command::Metrics(arguments) => metrics::run(&context, &arguments),
         Command::Health(arguments) => health::run(&context, &arguments),
         Command::Doctor(arguments) => doctor::run(&context, &arguments),
         Command::Config(command) => config::run(&context, &command),
+        Command::Init(init::Arguments {}) => init::run(&context),
+        Command::Manual(arguments) => manual::run(&context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::RunDetached(arguments) => dashboard::detach::run(&arguments),
     }

@@ -2,6 +2,7 @@
 
 use ::config::contract::session::{SessionView, Status};
 
+use crate::approvals;
 use crate::client::{Client, Reach};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -37,6 +38,17 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
     }
     output::line("")?;
     let rows: Vec<Vec<String>> = status.sessions.iter().map(row).collect();
+    table(&rows)?;
+    for approval in approvals::waiting(&client)? {
+        output::line("")?;
+        approvals::print(&approval)?;
+        output::line(&format!("Approve:   loki resume {}", approval.session))?;
+        output::line(&format!("Stop:      loki stop {}", approval.session))?;
+    }
+    Ok(())
+}
+
+fn table(rows: &[Vec<String>]) -> Result<(), Failure> {
     output::table(
         &[
             "SESSION",
@@ -47,7 +59,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
             "BRANCH",
             "STARTED BY",
         ],
-        &rows,
+        rows,
     )
 }
 

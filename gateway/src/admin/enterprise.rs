@@ -8,14 +8,16 @@ use crate::refusal::Refusal;
 
 /// Answers how to authenticate.
 pub(super) fn authentication(settings: &GatewaySettings) -> Result<Answer, Refusal> {
-    let oidc = settings.oidc.as_ref();
+    let issuers = &settings.issuers;
+    let first = issuers.first();
     Answer::json(
         200,
         &json!({
             "token_auth_enabled": settings.opaque_tokens,
-            "oidc_enabled": oidc.is_some(),
-            "oidc_issuer": oidc.map(|issuer| &issuer.url),
-            "oidc_client_id": oidc.map(|issuer| &issuer.client_id),
+            "oidc_enabled": first.is_some(),
+            "oidc_issuer": first.map(|issuer| &issuer.url),
+            "oidc_client_id": first.and_then(|issuer| issuer.client_id.as_ref()),
+            "oidc_issuers": issuers.iter().map(|issuer| &issuer.url).collect::<Vec<_>>(),
         }),
     )
 }
@@ -26,8 +28,8 @@ pub(super) fn status(settings: &GatewaySettings) -> Result<Answer, Refusal> {
         200,
         &json!({
             "auth_enabled": settings.opaque_tokens,
-            "oidc_enabled": settings.oidc.is_some(),
-            "audit_enabled": settings.audit_enabled,
+            "oidc_enabled": !settings.issuers.is_empty(),
+            "audit_enabled": settings.audit.enabled,
             "enterprise_mode": settings.tokens_required,
         }),
     )

@@ -4,13 +4,14 @@
 //! without filter is chained as the trail is.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Write};
 
 use config::home::Home;
 
-use super::files::{self, FileName, Identity};
+use super::files::{self, FileName};
 use super::forward::{LineEnd, read_line};
-use super::query::{Query, Seen};
+use super::parameter;
+use super::query::{BadParameter, FILTERS, Query, Seen};
 use super::record::Record;
 
 /// How records are written.
@@ -21,6 +22,49 @@ pub enum Format {
     /// A line of names, then one line per record (RFC 4180); a text that a spreadsheet would take
     /// for a formula has an apostrophe before it.
     Csv,
+}
+
+impl Format {
+    /// Every format.
+    pub const EVERY: [Self; 2] = [Self::Jsonl, Self::Csv];
+
+    /// Returns the name as given in parameters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        }
+    }
+
+    /// Returns the media type.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Jsonl => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+        }
+    }
+}
+
+/// Reads the query string of `GET /api/enterprise/audit/export`.
+///
+/// # Errors
+/// When a parameter is unknown, given twice, malformed or out of bounds.
+pub fn parse(text: Option<&str>) -> Result<(Query, Format), BadParameter> {
+    let mut query = Query::default();
+    let mut format = Format::Jsonl;
+    let known: Vec<&str> = std::iter::once("format").chain(FILTERS).collect();
+    parameter::each(text, &known, |name, value| {
+        if name != "format" {
+            return query.set(name, value);
+        }
+        let found = Format::EVERY.into_iter().find(|one| one.name() == value);
+        format = found.ok_or_else(|| BadParameter::new(name, "give jsonl or csv"))?;
+        Ok(())
+    })?;
+    query.check_days()?;
+    Ok((query, format))
 }
 
 /// What was written.
@@ -71,15 +115,19 @@ fn one_file(
     out: &mut impl Write,
     exported: &mut Exported,
 ) -> io::Result<bool> {
-    let file = files::open_to_read(directory, name)?;
-    let (_, length) = Identity::of(&file)?;
-    let mut reader = BufReader::with_capacity(64 * 1024, file.take(length));
+    let mut reader = files::open_to_read(directory, name)?.reader()?;
     let mut line = Vec::new();
-    while let Some(end) = read_line(&mut reader, &mut line)? {
+    loop {
+        let end = match read_line(&mut reader, &mut line) {
+            Ok(Some(end)) => end,
+            Ok(None) => return Ok(true),
+            Err(error) if files::is_damage(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
         match end {
             LineEnd::Feed => {}
             LineEnd::OfFile => return Ok(false),
-            LineEnd::Oversized => line.clear(),
+            LineEnd::Oversized(_) => line.clear(),
         }
         let Ok(seen) = serde_json::from_slice::<Seen<'_>>(&line) else {
             exported.malformed += 1;
@@ -103,7 +151,6 @@ fn one_file(
         }
         exported.records += 1;
     }
-    Ok(true)
 }
 
 fn row(record: &Record) -> String {

@@ -3,12 +3,12 @@
 //! Invariant: only whole lines are given out, each once, in the order of the files.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use config::home::Home;
 
-use super::files::{self, FileName, Identity};
+use super::files::{self, FileName, Form, Identity};
 use super::forward::{LineEnd, read_line};
 use super::{AuditError, in_directory};
 
@@ -80,12 +80,24 @@ fn read_from(
     from: u64,
     found: &mut Vec<Vec<u8>>,
 ) -> io::Result<u64> {
-    let mut file = files::open_to_read(directory, name)?;
-    let (_, length) = Identity::of(&file)?;
+    let mut stored = files::open_to_read(directory, name)?;
+    let (_, length) = Identity::of(&stored.file)?;
     // What was cut may have been written anew.
-    let mut at = if length < from { 0 } else { from };
-    file.seek(SeekFrom::Start(at))?;
-    let mut reader = BufReader::new(file.take(length - at));
+    let mut at = match stored.form {
+        Form::Plain if length < from => 0,
+        Form::Plain | Form::Packed => from,
+    };
+    let mut reader = match stored.form {
+        Form::Plain => {
+            stored.file.seek(SeekFrom::Start(at))?;
+            files::lines_of(Form::Plain, stored.file.take(length - at))
+        }
+        Form::Packed => {
+            let mut reader = stored.reader()?;
+            io::copy(&mut reader.by_ref().take(at), &mut io::sink())?;
+            reader
+        }
+    };
     let mut line = Vec::new();
     while found.len() < LINES_MAX {
         match read_line(&mut reader, &mut line)? {
@@ -95,8 +107,8 @@ fn read_from(
             }
             // A writer may be about to finish it.
             Some(LineEnd::OfFile) | None => break,
-            Some(LineEnd::Oversized) => {
-                at = length - (reader.get_ref().limit() + reader.buffer().len() as u64);
+            Some(LineEnd::Oversized(bytes)) => {
+                at += bytes;
                 found.push(Vec::new());
             }
         }

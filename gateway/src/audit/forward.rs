@@ -10,7 +10,8 @@ use super::line::LINE_BYTES_MAX;
 pub(crate) enum LineEnd {
     Feed,
     OfFile,
-    Oversized,
+    /// It is longer than any record; it took so many bytes, with its feed.
+    Oversized(u64),
 }
 
 /// Reads one line without its feed; of one that is longer than any record, only a beginning.
@@ -20,6 +21,7 @@ pub(crate) fn read_line(
 ) -> io::Result<Option<LineEnd>> {
     line.clear();
     let mut oversized = false;
+    let mut bytes = 0;
     loop {
         let block = reader.fill_buf()?;
         if block.is_empty() {
@@ -34,9 +36,10 @@ pub(crate) fn read_line(
         }
         let used = part.len() + usize::from(feed.is_some());
         reader.consume(used);
+        bytes += used as u64;
         if feed.is_some() {
             return Ok(Some(if oversized {
-                LineEnd::Oversized
+                LineEnd::Oversized(bytes)
             } else {
                 LineEnd::Feed
             }));

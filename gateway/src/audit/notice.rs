@@ -25,6 +25,12 @@ pub const FAILED: &str = "audit.failed";
 /// The action of a signed checkpoint.
 pub const CHECKPOINT: &str = "audit.checkpoint";
 
+/// The action of the record about closed files that were removed because their time was over.
+pub const RETIRED: &str = "audit.retired";
+
+/// The action of the record that says why fewer or no records follow.
+pub const DISK_FULL: &str = "audit.disk_full";
+
 /// One record about the trail itself.
 #[derive(Debug)]
 pub(crate) struct Notice {
@@ -63,6 +69,29 @@ impl Notice {
             .with("reason", error.to_string())
             .with("in_doubt_from", *doubt.start())
             .with("in_doubt_to", *doubt.end())
+    }
+
+    /// Says which closed files are removed.
+    pub(crate) const fn retired(details: Map<String, Value>) -> Self {
+        Self {
+            action: RETIRED,
+            outcome: Outcome::Done,
+            details,
+        }
+    }
+
+    /// Says that what is left of the disk belongs to the records of changes.
+    pub(crate) fn disk_low(free_bytes: u64) -> Self {
+        Self::new(DISK_FULL, Outcome::Failed)
+            .with("stopped", "reads and refusals")
+            .with("free_bytes", free_bytes)
+    }
+
+    /// Says that nothing is recorded any more because the disk is full.
+    pub(crate) fn disk_full(error: &io::Error) -> Self {
+        Self::new(DISK_FULL, Outcome::Failed)
+            .with("stopped", "everything: changes are refused")
+            .with("reason", error.to_string())
     }
 
     /// Signs everything before it.

@@ -6,14 +6,17 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use chrono::{Days, NaiveDate};
+use aws_lc_rs::hmac;
+use chrono::{Days, NaiveDate, NaiveTime};
 use config::home::Home;
 use serde::{Deserialize, Serialize};
 
 pub use super::parameter::BadParameter;
 
 use super::backward::{Backward, Found};
-use super::files::{self, FileName, Identity};
+use super::files::{self, FileName, Form, Identity, Stored};
+use super::forward::{LineEnd, read_line};
+use super::index::{self, Index};
 use super::parameter;
 use super::record::{Outcome, Record};
 use super::{AuditError, in_directory};
@@ -30,9 +33,11 @@ pub const OFFSET_MAX: u32 = 100_000;
 /// Most bytes that one query reads.
 pub const SCAN_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
-const PARAMETERS: [&str; 9] = [
-    "limit",
-    "offset",
+/// The parameters that say which page is wanted.
+const PAGE: [&str; 3] = ["limit", "offset", "cursor"];
+
+/// The parameters that say which records are wanted.
+pub(crate) const FILTERS: [&str; 7] = [
     "start_date",
     "end_date",
     "action",
@@ -49,6 +54,8 @@ pub struct Query {
     pub limit: u32,
     /// How many newer ones are passed over.
     pub offset: u32,
+    /// Only records with a smaller number: where the page before ended.
+    pub cursor: Option<u64>,
     /// The first UTC day.
     pub start_date: Option<NaiveDate>,
     /// The last UTC day.
@@ -70,6 +77,7 @@ impl Default for Query {
         Self {
             limit: LIMIT_DEFAULT,
             offset: 0,
+            cursor: None,
             start_date: None,
             end_date: None,
             action: None,
@@ -88,19 +96,29 @@ impl Query {
     /// When a parameter is unknown, given twice, malformed or out of bounds.
     pub fn parse(text: Option<&str>) -> Result<Self, BadParameter> {
         let mut query = Self::default();
-        parameter::each(text, &PARAMETERS, |name, value| query.set(name, value))?;
-        if let (Some(start), Some(end)) = (query.start_date, query.end_date)
-            && start > end
-        {
-            return Err(BadParameter::new("start_date", "it lies after end_date"));
+        let known: Vec<&str> = PAGE.into_iter().chain(FILTERS).collect();
+        parameter::each(text, &known, |name, value| query.set(name, value))?;
+        if query.cursor.is_some() && query.offset > 0 {
+            return Err(BadParameter::new("offset", "give it or cursor, not both"));
         }
+        query.check_days()?;
         Ok(query)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), BadParameter> {
+    pub(crate) fn check_days(&self) -> Result<(), BadParameter> {
+        match (self.start_date, self.end_date) {
+            (Some(start), Some(end)) if start > end => {
+                Err(BadParameter::new("start_date", "it lies after end_date"))
+            }
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), BadParameter> {
         match name {
             "limit" => self.limit = parameter::number(name, value, 1, LIMIT_MAX)?,
             "offset" => self.offset = parameter::number(name, value, 0, OFFSET_MAX)?,
+            "cursor" => self.cursor = Some(cursor(name, value)?),
             "start_date" => self.start_date = Some(date(name, value)?),
             "end_date" => self.end_date = Some(date(name, value)?),
             "action" => self.action = Some(parameter::text(name, value)?),
@@ -122,6 +140,7 @@ impl Query {
             && is(&self.resource, &record.resource)
             && is(&self.request_id, record.request_id.as_deref().unwrap_or(""))
             && self.outcome.is_none_or(|outcome| outcome == record.outcome)
+            && self.cursor.is_none_or(|cursor| record.seq < cursor)
             && self.fits_days(&record.timestamp)
     }
 
@@ -136,6 +155,49 @@ impl Query {
             self.start_date.is_none_or(|start| start <= day)
                 && self.end_date.is_none_or(|end| day <= end)
         })
+    }
+
+    /// Returns whether the index of a file says that a record that fits may be in it.
+    fn may_be_indexed(&self, index: &Index) -> bool {
+        let named = |kind, wanted: &Option<String>| {
+            wanted
+                .as_deref()
+                .is_none_or(|text| index.may_name(kind, text))
+        };
+        let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
+        let (Some((first_seq, _)), Some((first_ms, last_ms))) =
+            (index.facts.seqs, index.facts.unix_ms)
+        else {
+            return false;
+        };
+        let next_day = self
+            .end_date
+            .and_then(|end| end.checked_add_days(Days::new(1)));
+        self.cursor.is_none_or(|cursor| first_seq < cursor)
+            && self
+                .start_date
+                .is_none_or(|start| midnight(start) <= last_ms)
+            && next_day.is_none_or(|next| first_ms < midnight(next))
+            && self
+                .action
+                .as_deref()
+                .is_none_or(|action| index.may_act(action))
+            && self.outcome.is_none_or(|outcome| index.may_end(outcome))
+            && named(index::Kind::User, &self.user)
+            && named(index::Kind::Resource, &self.resource)
+            && named(index::Kind::Request, &self.request_id)
+    }
+
+    /// Returns whether an index can spare reading.
+    const fn is_selective(&self) -> bool {
+        self.cursor.is_some()
+            || self.start_date.is_some()
+            || self.end_date.is_some()
+            || self.action.is_some()
+            || self.outcome.is_some()
+            || self.user.is_some()
+            || self.resource.is_some()
+            || self.request_id.is_some()
     }
 
     /// A file never holds records of a later day than its own, but the first ones of a file may
@@ -172,6 +234,9 @@ pub struct Page {
     pub offset: u32,
     /// Why there are no more.
     pub stopped_by: StoppedBy,
+    /// What to give as `cursor` for the page behind this one; none if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<u64>,
     /// Lines that were looked at.
     pub scanned: u64,
     /// Lines among them that are not records; they are passed over.
@@ -189,6 +254,7 @@ pub(crate) struct Seen<'a> {
     user: Cow<'a, str>,
     #[serde(borrow)]
     resource: Cow<'a, str>,
+    seq: u64,
     outcome: Outcome,
     #[serde(borrow, default)]
     request_id: Option<Cow<'a, str>>,
@@ -201,15 +267,21 @@ pub(crate) struct Seen<'a> {
 /// When the directory or a file cannot be read.
 pub fn query(home: &Home, query: &Query) -> Result<Page, AuditError> {
     let path = home.audit();
-    search(&path, query).map_err(in_directory(&path))
+    let key = if query.is_selective() {
+        index::key(home)
+    } else {
+        None
+    };
+    search(&path, query, key.as_ref()).map_err(in_directory(&path))
 }
 
-fn search(path: &Path, query: &Query) -> std::io::Result<Page> {
+fn search(path: &Path, query: &Query, key: Option<&hmac::Key>) -> std::io::Result<Page> {
     let mut page = Page {
         entries: Vec::new(),
         limit: query.limit,
         offset: query.offset,
         stopped_by: StoppedBy::End,
+        next_cursor: None,
         scanned: 0,
         malformed: 0,
     };
@@ -229,13 +301,29 @@ fn search(path: &Path, query: &Query) -> std::io::Result<Page> {
         .rev()
         .filter(|name| query.may_be_in(*name))
     {
-        let file = files::open_to_read(&directory, name)?;
-        let (_, length) = Identity::of(&file)?;
-        let lines = Backward::new(&file, length);
-        if let Some(stopped_by) = search.read(lines, Some(name) == newest, &mut page)? {
+        let is_newest = Some(name) == newest;
+        if let Some(key) = key.filter(|_| !is_newest)
+            && let Some(index) = Index::load(&directory, name, key)?
+            && !query.may_be_indexed(&index)
+        {
+            continue;
+        }
+        let stored = files::open_to_read(&directory, name)?;
+        let stopped_by = match stored.form {
+            Form::Plain => {
+                let (_, length) = Identity::of(&stored.file)?;
+                let lines = Backward::new(&stored.file, length);
+                search.read(lines, is_newest, &mut page)?
+            }
+            Form::Packed => search.read_packed(&directory, name, stored, &mut page)?,
+        };
+        if let Some(stopped_by) = stopped_by {
             page.stopped_by = stopped_by;
             break;
         }
+    }
+    if page.stopped_by == StoppedBy::Limit {
+        page.next_cursor = page.entries.last().map(|record| record.seq);
     }
     Ok(page)
 }
@@ -276,6 +364,54 @@ impl Search<'_> {
         Ok(None)
     }
 
+    /// Reads a packed file, which can be read from its start alone: once to count what fits, and
+    /// once for the newest of it. What cannot be unpacked counts as one malformed line.
+    fn read_packed(
+        &mut self,
+        directory: &std::fs::File,
+        name: FileName,
+        stored: Stored,
+        page: &mut Page,
+    ) -> std::io::Result<Option<StoppedBy>> {
+        let mut fitting: u64 = 0;
+        let mut bytes: u64 = 0;
+        let whole = each_line(stored, |line| {
+            page.scanned += 1;
+            bytes += line.len() as u64 + 1;
+            match serde_json::from_slice::<Seen<'_>>(line) {
+                Ok(seen) => fitting += u64::from(self.query.fits(&seen)),
+                Err(_) => page.malformed += 1,
+            }
+        })?;
+        page.malformed += u64::from(!whole);
+        let over = u64::from(self.query.offset - self.passed).min(fitting);
+        self.passed += u32::try_from(over).unwrap_or(u32::MAX);
+        let last = fitting - over;
+        let room = u64::from(self.query.limit) - page.entries.len() as u64;
+        let wanted = last.saturating_sub(room)..last;
+        if !wanted.is_empty() {
+            let mut found = Vec::new();
+            let mut position = 0;
+            each_line(files::open_to_read(directory, name)?, |line| {
+                let fits = serde_json::from_slice::<Seen<'_>>(line)
+                    .is_ok_and(|seen| self.query.fits(&seen));
+                if fits && wanted.contains(&position) {
+                    found.extend(serde_json::from_slice::<Record>(line).ok());
+                }
+                position += u64::from(fits);
+            })?;
+            page.entries.extend(found.into_iter().rev());
+        }
+        if page.entries.len() as u64 >= u64::from(self.query.limit) {
+            return Ok(Some(StoppedBy::Limit));
+        }
+        match self.bytes_left.checked_sub(bytes) {
+            Some(left) => self.bytes_left = left,
+            None => return Ok(Some(StoppedBy::ScanBytesMax)),
+        }
+        Ok(None)
+    }
+
     /// Adds a record to the page if it fits; returns whether it is a record at all.
     fn consider(&mut self, bytes: &[u8], page: &mut Page) -> bool {
         let Ok(seen) = serde_json::from_slice::<Seen<'_>>(bytes) else {
@@ -296,6 +432,28 @@ impl Search<'_> {
             Err(_) => false,
         }
     }
+}
+
+/// Calls `each` with every line, without its feed; an oversized one is empty. Returns false if the
+/// file cannot be unpacked to its end.
+fn each_line(stored: Stored, mut each: impl FnMut(&[u8])) -> std::io::Result<bool> {
+    let mut reader = stored.reader()?;
+    let mut line = Vec::new();
+    loop {
+        match read_line(&mut reader, &mut line) {
+            Ok(Some(LineEnd::Feed)) => each(&line),
+            Ok(Some(LineEnd::OfFile | LineEnd::Oversized(_))) => each(&[]),
+            Ok(None) => return Ok(true),
+            Err(error) if files::is_damage(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn cursor(name: &str, value: &str) -> Result<u64, BadParameter> {
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if digits { value.parse().ok() } else { None };
+    number.ok_or_else(|| BadParameter::new(name, "give the next_cursor of the page before"))
 }
 
 fn date(name: &str, value: &str) -> Result<NaiveDate, BadParameter> {

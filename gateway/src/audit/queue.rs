@@ -3,6 +3,7 @@
 //! Invariant: the queue is bounded in records and bytes, pushing never waits, and every waiter of a
 //! record that was taken is answered or dropped, never forgotten.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ pub(crate) struct Queue {
     /// Told when there is room again.
     pub(crate) room: Notify,
     pub(crate) tally: Arc<Tally>,
+    /// Records that were left out because the disk is nearly full.
+    withheld: AtomicU64,
     records_max: usize,
 }
 
@@ -103,6 +106,7 @@ impl Queue {
             wake: Condvar::new(),
             room: Notify::new(),
             tally: Arc::new(Tally::new()),
+            withheld: AtomicU64::new(0),
             records_max: usize::try_from(records_max).unwrap_or(usize::MAX).max(1),
         }
     }
@@ -157,6 +161,18 @@ impl Queue {
         if first {
             self.wake.notify_one();
         }
+    }
+
+    /// Counts a record that is left out because the disk is nearly full. A record about all of them
+    /// follows when there is room: one by one, they would take what is left.
+    pub(crate) fn withhold(&self) {
+        self.tally.count_lost(1);
+        self.withheld.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes what was left out, for a record about it.
+    pub(crate) fn take_withheld(&self) -> u64 {
+        self.withheld.swap(0, Ordering::Relaxed)
     }
 
     /// Waits for a batch, or until `due`; puts it into `batch`, whose memory is used again.

@@ -6,14 +6,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use config::home::Home;
 use serde::{Deserialize, Serialize};
 
-use super::files::{self, FileName, Identity};
+use super::files::{self, FileName, Stored};
 use super::forward::{LineEnd, read_line};
 use super::parameter::{self, BadParameter};
 use super::record::{Outcome, Phase};
@@ -150,8 +150,8 @@ fn count(path: &Path, days: u32, now: DateTime<Utc>) -> io::Result<Summary> {
         let (names, complete) = within_bytes(&directory, names)?;
         counting.summary.complete = complete;
         for name in names {
-            let file = files::open_to_read(&directory, name)?;
-            counting.read(file, Some(name) == newest)?;
+            let stored = files::open_to_read(&directory, name)?;
+            counting.read(stored, Some(name) == newest)?;
         }
     }
     Ok(counting.finish())
@@ -162,7 +162,7 @@ fn within_bytes(directory: &File, names: Vec<FileName>) -> io::Result<(Vec<FileN
     let mut bytes = 0;
     let mut kept = Vec::new();
     for name in names.into_iter().rev() {
-        bytes += Identity::named(directory, name)?.map_or(0, |(_, length)| length);
+        bytes += files::bytes_on_disk(directory, name)?;
         if bytes > SCAN_BYTES_MAX && !kept.is_empty() {
             kept.reverse();
             return Ok((kept, false));
@@ -182,15 +182,24 @@ struct Counting {
 }
 
 impl Counting {
-    fn read(&mut self, file: File, is_newest: bool) -> io::Result<()> {
-        let mut reader = BufReader::with_capacity(64 * 1024, file);
+    fn read(&mut self, stored: Stored, is_newest: bool) -> io::Result<()> {
+        let mut reader = stored.reader()?;
         let mut line = Vec::new();
-        while let Some(end) = read_line(&mut reader, &mut line)? {
+        loop {
+            let end = match read_line(&mut reader, &mut line) {
+                Ok(Some(end)) => end,
+                Ok(None) => break,
+                Err(error) if files::is_damage(&error) => {
+                    self.summary.malformed += 1;
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
             match end {
                 LineEnd::Feed => self.record(&line),
                 // A writer may be about to finish it.
                 LineEnd::OfFile if is_newest => {}
-                LineEnd::OfFile | LineEnd::Oversized => self.summary.malformed += 1,
+                LineEnd::OfFile | LineEnd::Oversized(_) => self.summary.malformed += 1,
             }
         }
         Ok(())

@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use super::backward::{Backward, Found};
 use super::chain::{Digest, OVERSIZED, digest};
+use super::files::{Form, Identity, Stored};
+use super::forward::{LineEnd, read_line};
 
 /// The end of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,39 @@ struct Numbered {
 }
 
 impl Tail {
+    /// Reads the end of a file in whichever form it is kept.
+    pub(crate) fn of(stored: Stored) -> io::Result<Self> {
+        match stored.form {
+            Form::Plain => {
+                let (_, length) = Identity::of(&stored.file)?;
+                Self::read(&stored.file, length)
+            }
+            Form::Packed => Self::read_forward(stored),
+        }
+    }
+
+    /// Reads a packed file, which has to be read from its start.
+    fn read_forward(stored: Stored) -> io::Result<Self> {
+        let mut tail = Self {
+            last_seq: None,
+            torn: false,
+            digest: None,
+        };
+        let mut reader = stored.reader()?;
+        let mut line = Vec::new();
+        while let Some(end) = read_line(&mut reader, &mut line)? {
+            tail.torn = matches!(end, LineEnd::OfFile);
+            tail.digest = Some(match end {
+                LineEnd::Oversized(_) => OVERSIZED,
+                LineEnd::Feed | LineEnd::OfFile => digest(&line),
+            });
+            if let Ok(record) = serde_json::from_slice::<Numbered>(&line) {
+                tail.last_seq = Some(record.seq);
+            }
+        }
+        Ok(tail)
+    }
+
     /// Reads the end of a file of `length` bytes.
     pub(crate) fn read(file: &File, length: u64) -> io::Result<Self> {
         let mut lines = Backward::new(file, length);

@@ -9,7 +9,9 @@ mod place;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
@@ -47,8 +49,11 @@ pub(crate) struct Trail {
     background: Option<Background>,
     /// The last record that the synchronisation under way covers.
     syncing_to: Option<u64>,
+    /// Length in bytes from which on the next file of the day is written.
+    segment_bytes_max: u64,
     /// What happened to the files and is not on record yet.
     notices: Vec<Notice>,
+    sync_time: Option<Duration>,
     stamp: Stamp,
     scratch: Vec<u8>,
     out: Vec<u8>,
@@ -85,6 +90,9 @@ impl From<Failure> for io::Error {
     }
 }
 
+/// Length in bytes from which on the next file of the day is written, unless told otherwise.
+const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// Most notices kept while nothing can be written.
 const NOTICES_MAX: usize = 32;
 
@@ -107,7 +115,9 @@ impl Trail {
             seals,
             background: None,
             syncing_to: None,
+            segment_bytes_max: SEGMENT_BYTES_MAX,
             notices: Vec::new(),
+            sync_time: None,
             stamp: Stamp::new(),
             scratch: Vec::new(),
             out: Vec::new(),
@@ -115,6 +125,53 @@ impl Trail {
         trail.commit(&Lines::default(), Durability::Now, now)?;
         trail.signed_to = trail.head.seq;
         Ok(trail)
+    }
+
+    /// Goes on with the next file of the day from this length in bytes on.
+    pub(crate) const fn with_segment_bytes_max(mut self, bytes: u64) -> Self {
+        self.segment_bytes_max = bytes;
+        self
+    }
+
+    /// Returns the number of the last record.
+    pub(crate) const fn last_seq(&self) -> u64 {
+        self.head.seq
+    }
+
+    /// Returns how long the disk took for the last synchronisation that somebody waited for, once.
+    pub(crate) const fn take_sync_time(&mut self) -> Option<Duration> {
+        self.sync_time.take()
+    }
+
+    /// Returns the open directory.
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.handle()
+    }
+
+    /// Notes that closed files are about to be removed, signed; durable when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written; then nothing may be removed.
+    pub(crate) fn retire(&mut self, notice: Notice, now: DateTime<Utc>) -> io::Result<()> {
+        self.notice(notice);
+        self.checkpoint(now)
+    }
+
+    /// Notes something about the trail itself; durable when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written; it is then written with the next record.
+    pub(crate) fn tell(&mut self, notice: Notice, now: DateTime<Utc>) -> io::Result<()> {
+        self.notice(notice);
+        self.commit(&Lines::default(), Durability::Now, now)
+    }
+
+    /// Looks whether the files are what was written; whatever is not becomes a record.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, or the record not be written.
+    pub(crate) fn look(&mut self, now: DateTime<Utc>) -> io::Result<()> {
+        self.commit(&Lines::default(), Durability::Now, now)
     }
 
     /// Returns whether records were written since the last checkpoint.
@@ -297,7 +354,9 @@ impl Trail {
         let written = write_once(&mut current.file, &self.out).and_then(|()| match durability {
             // The system may have told the background of a failure that concerns these records.
             Durability::Now => {
+                let begun = Instant::now();
                 current.file.sync_data()?;
+                self.sync_time = Some(begun.elapsed());
                 wait_for(self.background.as_ref())
             }
             Durability::Later => Ok(()),

@@ -16,13 +16,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use config::home::Home;
 
 pub use report::{Finding, Kind, Report, Signed};
+pub(crate) use scan::Scan;
 pub use trust::Trust;
 
 use super::chain::NOTHING;
 use super::parameter::{self, BadParameter};
 use super::{AuditError, in_directory};
 use report::proven;
-use scan::Scan;
+use scan::First;
 use snapshot::Snapshot;
 
 /// Most findings that a report shows; all are counted.
@@ -94,7 +95,7 @@ fn judge(
     let mut report = Report::new(path);
     report.files = scans.len() as u64;
     for file in &snapshot.foreign {
-        report.add(Finding::new(*file, 0, Kind::NotAFile));
+        report.add(Finding::new(file.to_string(), 0, Kind::NotAFile));
     }
     for scan in &mut scans {
         report.lines += scan.lines;
@@ -130,7 +131,7 @@ fn stitch(scans: &[Scan], snapshot: &Snapshot, report: &mut Report) {
         if let Some((last, line)) = before.and_then(|last| Some((last, last.open_end?)))
             && !scan.first.as_ref().is_some_and(|first| first.mends)
         {
-            report.add(Finding::new(last.name, line, Kind::NoRecord));
+            report.add(Finding::new(last.stored_name(), line, Kind::NoRecord));
         }
         if let Some(first) = &scan.first {
             let (seq, digest) = match before {
@@ -146,19 +147,21 @@ fn stitch(scans: &[Scan], snapshot: &Snapshot, report: &mut Report) {
             };
             if first.line > 1 || (first.prev == digest && first.seq == seq + 1) {
                 // A line before it in the same file was judged there.
+            } else if before.is_none() && is_retired(scans, first) {
+                report.retired_to = Some(first.seq.saturating_sub(1));
             } else if in_doubt() {
                 report.notes.push(format!(
                     "the disk failed when {} was written: of the records that record {} names, some may be missing",
-                    before.map_or_else(String::new, |before| before.name.to_string()),
+                    before.map_or_else(String::new, Scan::stored_name),
                     first.seq
                 ));
             } else {
-                let file = before
-                    .filter(|_| first.seq == seq + 1)
-                    .map(|before| (before.name, before.lines));
+                let (place, line) = match before {
+                    Some(before) if first.seq == seq + 1 => (before, before.lines),
+                    Some(_) | None => (scan, first.line),
+                };
                 let kind = scan::kind_of_break(seq, first.seq);
-                let (name, line) = file.unwrap_or((scan.name, first.line));
-                report.add(Finding::new(name, line, kind));
+                report.add(Finding::new(place.stored_name(), line, kind));
             }
         }
         before = Some(scan);
@@ -166,11 +169,22 @@ fn stitch(scans: &[Scan], snapshot: &Snapshot, report: &mut Report) {
     match before.and_then(|last| Some((last, last.open_end?))) {
         Some((last, line)) if last.torn => report.notes.push(format!(
             "{} line {line} is not finished: a writer was interrupted; the next one will say so",
-            last.name
+            last.stored_name()
         )),
-        Some((last, line)) => report.add(Finding::new(last.name, line, Kind::NoRecord)),
+        Some((last, line)) => report.add(Finding::new(last.stored_name(), line, Kind::NoRecord)),
         None => {}
     }
+}
+
+/// Returns whether the records before the first one were removed with a record that says so. Those
+/// that it names may go one file after the other.
+fn is_retired(scans: &[Scan], first: &First) -> bool {
+    let before = first.seq.saturating_sub(1);
+    let mut retired = scans.iter().flat_map(|scan| &scan.retired);
+    before > 0
+        && retired.any(|retired| {
+            before < retired.to || (before == retired.to && first.prev == retired.digest)
+        })
 }
 
 /// Sees whether the newest record has the seal of a commit; one that was interrupted has none.
@@ -180,7 +194,11 @@ fn seal(scans: &[Scan], trust: &Trust, report: &mut Report) {
     }
     let newest = scans.iter().rev().find(|scan| scan.records > 0);
     if let Some(scan) = newest.filter(|scan| !scan.last_sealed && !scan.torn) {
-        report.add(Finding::new(scan.name, scan.last_line, Kind::NoSeal));
+        report.add(Finding::new(
+            scan.stored_name(),
+            scan.last_line,
+            Kind::NoSeal,
+        ));
     }
 }
 
@@ -196,6 +214,13 @@ fn kept(scans: &[Scan], trust: &Trust, snapshot: &Snapshot, report: &mut Report)
     if found {
         return;
     }
+    if report.retired_to.is_some_and(|to| kept.seq <= to) {
+        report.notes.push(format!(
+            "checkpoint {}, which was kept elsewhere, was removed because its time was over",
+            kept.seq
+        ));
+        return;
+    }
     let last = scans.iter().rev().find(|scan| scan.records > 0);
     let last_seq = last.and_then(|scan| scan.last_seq).unwrap_or(0);
     let kind = if last_seq < kept.seq {
@@ -207,7 +232,7 @@ fn kept(scans: &[Scan], trust: &Trust, snapshot: &Snapshot, report: &mut Report)
         Kind::CheckpointGone { seq: kept.seq }
     };
     let finding = match last {
-        Some(scan) => Finding::new(scan.name, scan.last_line, kind),
+        Some(scan) => Finding::new(scan.stored_name(), scan.last_line, kind),
         None => Finding::nowhere(kind),
     };
     report.add(finding);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::line::Line;
 use super::notice::Notice;
 use super::queue::{Batch, Queue, Taken, answer};
+use super::space;
 use super::trail::{Durability, Trail};
 use crate::clock::Clock;
 
@@ -22,6 +23,9 @@ const SYNC_LAG_MAX: Duration = Duration::from_secs(1);
 
 /// How long records stay without a checkpoint behind them.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_mins(5);
+
+/// How often the files and the disk are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a failed disk is tried.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
@@ -39,12 +43,32 @@ pub(crate) struct Writer {
     checkpoint_due: Option<Instant>,
     /// When the failed disk is tried again.
     probe_due: Option<Instant>,
+    /// When the files and the disk are looked at again.
+    look_due: Instant,
+    disk: Disk,
     scratch: Vec<u8>,
 }
 
+/// What is known of the disk.
+#[derive(Debug)]
+struct Disk {
+    /// Free bytes that are left to the records of changes.
+    reserve_bytes: u64,
+    /// Less than that is free.
+    low: bool,
+    /// It was full: nothing is tried before there is room.
+    full: bool,
+}
+
 impl Writer {
-    pub(crate) const fn new(queue: Arc<Queue>, trail: Trail, clock: Clock) -> Self {
+    pub(crate) fn new(queue: Arc<Queue>, trail: Trail, clock: Clock, reserve_bytes: u64) -> Self {
         Self {
+            look_due: Instant::now(),
+            disk: Disk {
+                reserve_bytes,
+                low: false,
+                full: false,
+            },
             queue,
             trail,
             clock,
@@ -59,20 +83,26 @@ impl Writer {
     /// Runs until the queue is closed.
     pub(crate) fn run(mut self) {
         let _ended = Ended(Arc::clone(&self.queue));
+        self.hold_back();
         let mut batch = Batch::default();
         loop {
-            let due = [self.sync_due, self.checkpoint_due];
+            let due = [self.sync_due, self.checkpoint_due, Some(self.look_due)];
             let due = self.probe_due.or(due.into_iter().flatten().min());
             match self.queue.take(&mut batch, due) {
-                Taken::Batch => self.write(&mut batch),
+                Taken::Batch => {
+                    self.write(&mut batch);
+                    self.look_if_due();
+                }
                 Taken::Due if self.probe_due.is_some() => self.probe(),
                 Taken::Due => {
+                    self.look_if_due();
                     self.checkpoint_if_due();
                     if self.unsynced_since.is_some() {
                         self.look_after_disk();
                     }
                 }
                 Taken::Last => {
+                    batch.lost += self.queue.take_withheld();
                     self.write(&mut batch);
                     if self.trail.is_unsigned() && self.probe_due.is_none() {
                         self.checkpoint();
@@ -101,6 +131,7 @@ impl Writer {
         {
             Ok(()) => {
                 self.queue.tally.count_written(records);
+                self.tell_tally();
                 for waiter in batch.waiters.drain(..) {
                     answer(waiter, Ok(()));
                 }
@@ -112,6 +143,87 @@ impl Writer {
             }
             Err(error) => self.fail(batch, unwaited, &error),
         }
+    }
+
+    fn tell_tally(&mut self) {
+        let tally = &self.queue.tally;
+        tally.set_last_seq(self.trail.last_seq());
+        if let Some(took) = self.trail.take_sync_time() {
+            tally.observe_sync(took);
+        }
+    }
+
+    /// Once a second: sees how much room the disk has, and whether the files are what was written.
+    fn look_if_due(&mut self) {
+        let now = Instant::now();
+        if self.look_due > now || self.probe_due.is_some() {
+            return;
+        }
+        self.look_due = now + LOOK_INTERVAL;
+        let looked = match self.look_at_disk() {
+            Ok(()) => self.trail.look(self.clock.now()),
+            failed => failed,
+        };
+        match looked {
+            Ok(()) => self.tell_tally(),
+            Err(error) => self.fail(&mut Batch::default(), 0, &error),
+        }
+    }
+
+    /// Leaves the last bytes of the disk to the records of changes.
+    fn look_at_disk(&mut self) -> io::Result<()> {
+        let free_bytes = space::free_bytes(self.trail.directory())?;
+        let reserve_bytes = self.disk.reserve_bytes;
+        let low = if self.disk.low {
+            // A little more than the bound, so that it is not crossed to and fro.
+            free_bytes < reserve_bytes + reserve_bytes / 8
+        } else {
+            free_bytes < reserve_bytes
+        };
+        let was_low = std::mem::replace(&mut self.disk.low, low);
+        self.queue.tally.set_disk(free_bytes, low);
+        match (was_low, low) {
+            (false, true) => {
+                tracing::error!(
+                    free_bytes,
+                    reserve_bytes,
+                    "the audit disk is nearly full: reads and refusals are no longer recorded"
+                );
+                self.trail
+                    .tell(Notice::disk_low(free_bytes), self.clock.now())
+            }
+            (true, false) => {
+                let lost = self.queue.take_withheld();
+                tracing::warn!(free_bytes, lost, "the audit disk has room again");
+                self.trail.tell(Notice::gap(lost), self.clock.now())
+            }
+            (false, false) | (true, true) => Ok(()),
+        }
+    }
+
+    /// Holds back a piece of the disk for the last words.
+    fn hold_back(&self) {
+        if let Err(error) = space::hold_back(self.trail.directory()) {
+            tracing::debug!(%error, "no piece of the audit disk is held back");
+        }
+    }
+
+    /// Says in the trail that the disk is full, with the piece that was held back for it.
+    fn say_last_words(&mut self, error: &io::Error) {
+        self.disk.full = true;
+        let said = space::let_go(self.trail.directory())
+            .and_then(|()| self.trail.tell(Notice::disk_full(error), self.clock.now()));
+        match said {
+            Ok(()) => self.tell_tally(),
+            Err(error) => tracing::error!(%error, "the end of the audit trail cannot be recorded"),
+        }
+    }
+
+    /// Returns whether a full disk has room again for more than the last words.
+    fn has_room(&self) -> bool {
+        !self.disk.full
+            || space::free_bytes(self.trail.directory())
+                .is_ok_and(|bytes| bytes >= 2 * space::HELD_BACK_BYTES)
     }
 
     fn checkpoint_if_due(&mut self) {
@@ -201,11 +313,18 @@ impl Writer {
     fn fail(&mut self, batch: &mut Batch, unwaited: u64, error: &io::Error) {
         tracing::error!(path = %self.trail.path().display(), %error, "audit cannot be written");
         self.queue.fail(batch, unwaited);
+        if space::is_full(error) && !self.disk.full {
+            self.say_last_words(error);
+        }
         self.probe_due = Some(Instant::now() + PROBE_INTERVAL);
     }
 
     /// Tries the disk with a record about what was lost.
     fn probe(&mut self) {
+        if !self.has_room() {
+            self.probe_due = Some(Instant::now() + PROBE_INTERVAL);
+            return;
+        }
         let mut batch = Batch {
             lost: self.queue.take_lost(),
             ..Batch::default()
@@ -218,7 +337,10 @@ impl Writer {
             Ok(()) => {
                 tracing::warn!(lost = batch.lost, "audit can be written again");
                 self.probe_due = None;
+                self.disk.full = false;
                 self.all_synced();
+                self.tell_tally();
+                self.hold_back();
                 self.queue.mend();
             }
             Err(error) => {

@@ -2,6 +2,8 @@
 //!
 //! Credentials are read from this header alone, never from the URL or the body.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use http::header::AUTHORIZATION;
 use pingora::http::RequestHeader;
@@ -11,8 +13,13 @@ use crate::refusal::CredentialFault;
 use crate::tokens::format::RawToken;
 use crate::tokens::index::{Index, Rejected};
 
-/// Looks for a bearer token and checks it.
-pub(crate) fn authenticate(header: &RequestHeader, tokens: &Index, now: DateTime<Utc>) -> Answer {
+/// Looks for a bearer token and checks it, for a caller at `client`.
+pub(crate) fn authenticate(
+    header: &RequestHeader,
+    tokens: &Index,
+    client: IpAddr,
+    now: DateTime<Utc>,
+) -> Answer {
     let Some(value) = header.headers.get(AUTHORIZATION) else {
         return Answer::NotRequested;
     };
@@ -20,8 +27,9 @@ pub(crate) fn authenticate(header: &RequestHeader, tokens: &Index, now: DateTime
     let Some(token) = value.to_str().ok().and_then(token_of) else {
         return Answer::Failed(CredentialFault::Malformed);
     };
-    match tokens.caller(&token, now) {
-        Ok(caller) => Answer::Authenticated(caller),
+    match tokens.credential(&token, client, now) {
+        Ok(credential) => Answer::Authenticated(credential),
+        Err(Rejected::Elsewhere(id)) => Answer::Failed(CredentialFault::Elsewhere { token_id: id }),
         Err(Rejected::Unknown) => Answer::Failed(CredentialFault::Unknown),
         Err(Rejected::Expired(id, _)) => Answer::Failed(CredentialFault::Expired { token_id: id }),
         Err(Rejected::Revoked(id, _)) => Answer::Failed(CredentialFault::Revoked { token_id: id }),

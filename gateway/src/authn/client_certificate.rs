@@ -15,6 +15,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
 use super::Answer;
+use crate::credential::{Credential, Kind};
 use crate::refusal::CredentialFault;
 
 /// What a client's certificate says, as the handshake verified it.
@@ -108,12 +109,19 @@ pub(crate) fn authenticate(
     if now < certificate.not_before || now > certificate.not_after {
         return Answer::Failed(CredentialFault::Certificate("certificate_expired"));
     }
-    Answer::Authenticated(Arc::new(Caller {
+    let caller = Arc::new(Caller {
         user: format!("certificate:{}", principal.name),
         principal: format!("certificate:{}", principal.matches),
         auth_method: AuthMethod::Certificate,
         scopes: principal.scopes,
         projects: None,
+    });
+    Answer::Authenticated(Arc::new(Credential {
+        caller,
+        kind: Kind::Certificate,
+        // Its last second counts still.
+        expires_at: DateTime::from_timestamp(certificate.not_after + 1, 0),
+        rate: None,
     }))
 }
 
@@ -172,10 +180,10 @@ mod tests {
         ] {
             let principals = [principal(own.clone())];
             let answer = authenticate(Some(&certificate), &principals, now);
-            let Answer::Authenticated(caller) = answer else {
+            let Answer::Authenticated(credential) = answer else {
                 panic!("{own}");
             };
-            assert_eq!(caller.principal, format!("certificate:{own}"));
+            assert_eq!(credential.caller.principal, format!("certificate:{own}"));
             for late in ["2025-12-31T23:00:00Z", "2027-01-01T12:00:00Z"] {
                 let answer = authenticate(Some(&certificate), &principals, at(late));
                 assert!(

@@ -8,24 +8,30 @@ pub(crate) mod claims;
 pub(crate) mod document;
 pub(crate) mod fault;
 pub(crate) mod fetch;
+pub(crate) mod issuers;
 pub(crate) mod jws;
 pub(crate) mod kept;
 pub(crate) mod key;
 pub(crate) mod live;
+pub(crate) mod rules;
 pub(crate) mod verified;
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use http::header::AUTHORIZATION;
 use pingora::http::RequestHeader;
 
 use super::Answer;
+use crate::credential::Credential;
 use crate::refusal::CredentialFault;
-use live::{LiveIssuer, Rejected};
+use issuers::Issuers;
+use live::Rejected;
 
 /// Looks for a JSON Web Token and checks it. `patient` callers may wait a second for new keys.
 pub(crate) async fn authenticate(
     header: &RequestHeader,
-    issuer: Option<&LiveIssuer>,
+    issuers: &Issuers,
     now: DateTime<Utc>,
     patient: bool,
 ) -> Answer {
@@ -33,11 +39,16 @@ pub(crate) async fn authenticate(
     let Some(token) = value.and_then(|value| token_of(value.to_str().ok()?)) else {
         return Answer::NotRequested;
     };
-    let Some(issuer) = issuer else {
+    if issuers.is_empty() {
         return Answer::NotRequested;
-    };
-    match issuer.caller(token, now, patient).await {
-        Ok(caller) => Answer::Authenticated(caller),
+    }
+    answer(issuers.credential(token, now, patient).await)
+}
+
+/// Returns the answer of a judgement.
+pub(crate) fn answer(judged: Result<Arc<Credential>, Rejected>) -> Answer {
+    match judged {
+        Ok(credential) => Answer::Authenticated(credential),
         Err(Rejected::Fault(fault)) => Answer::Failed(CredentialFault::Jwt(fault.name())),
         Err(Rejected::Unavailable) => Answer::Unavailable,
     }

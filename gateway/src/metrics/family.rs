@@ -8,8 +8,8 @@
 )]
 
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, Registry,
 };
 
 const VALID: &str = "the name is valid and used once";
@@ -51,6 +51,18 @@ pub(crate) fn live_gauge(registry: &Registry, name: &str, help: &str) -> IntGaug
 pub(crate) fn counter(registry: &Registry, name: &str, help: &str, value: u64) {
     let family = IntCounter::new(name, help).expect(VALID);
     family.inc_by(value);
+    registry.register(Box::new(family)).expect(VALID);
+}
+
+/// Adds a counter of something that is no whole number.
+pub(crate) fn counter_of(registry: &Registry, name: &str, help: &str, value: f64) {
+    let family = Counter::new(name, help).expect(VALID);
+    family.inc_by(value);
+    registry.register(Box::new(family)).expect(VALID);
+}
+
+/// Registers a histogram that was made elsewhere.
+pub(crate) fn share(registry: &Registry, family: Histogram) {
     registry.register(Box::new(family)).expect(VALID);
 }
 

@@ -31,6 +31,22 @@ const DURATION_BUCKETS: [f64; 15] = [
     60.0,
 ];
 
+/// The same for finding out who is calling, which is a matter of microseconds.
+const AUTHENTICATION_BUCKETS: [f64; 12] = [
+    0.000_001,
+    0.000_002_5,
+    0.000_005,
+    0.000_01,
+    0.000_025,
+    0.000_05,
+    0.000_1,
+    0.000_25,
+    0.001,
+    0.01,
+    0.1,
+    1.0,
+];
+
 /// The request families.
 #[derive(Debug)]
 pub(crate) struct Requests {
@@ -40,13 +56,36 @@ pub(crate) struct Requests {
     counter_slots: Vec<OnceLock<IntCounter>>,
     /// One per operation.
     duration_slots: Vec<OnceLock<Histogram>>,
+    upstream: HistogramVec,
+    /// One per operation.
+    upstream_slots: Vec<OnceLock<Histogram>>,
+    /// One per authentication method, of what the credential turned out to be.
+    authentications: Vec<Histogram>,
 }
 
 impl Requests {
     pub(crate) fn new(registry: &Registry) -> Self {
         let operations = OPERATIONS.len() + 1;
         let combinations = operations * STATUS_CLASSES.len() * AUTH_METHODS.len();
+        let authentications = family::histograms(
+            registry,
+            "loki_gateway_authentication_duration_seconds",
+            "Time to find out who is calling, by authentication method (none: nobody).",
+            &["auth_method"],
+            &AUTHENTICATION_BUCKETS,
+        );
         Self {
+            authentications: AUTH_METHODS
+                .map(|method| authentications.with_label_values(&[method.name()]))
+                .into(),
+            upstream: family::histograms(
+                registry,
+                "loki_gateway_upstream_duration_seconds",
+                "Time from forwarding a request to the header of the runtime's answer, by operation.",
+                &["operation"],
+                &DURATION_BUCKETS,
+            ),
+            upstream_slots: slots(operations),
             counters: family::counters(
                 registry,
                 "loki_gateway_requests_total",
@@ -63,6 +102,22 @@ impl Requests {
             ),
             counter_slots: slots(combinations),
             duration_slots: slots(operations),
+        }
+    }
+
+    /// Counts how long it took to find out who is calling.
+    pub(crate) fn authenticated(&self, auth_method: AuthMethod, duration: Duration) {
+        if let Some(histogram) = self.authentications.get(auth_position(auth_method)) {
+            histogram.observe(duration.as_secs_f64());
+        }
+    }
+
+    /// Counts how long the runtime took for the header of its answer.
+    pub(crate) fn forwarded(&self, operation: &'static Operation, duration: Duration) {
+        let row = OPERATIONS.element_offset(operation);
+        if let Some(slot) = row.and_then(|row| self.upstream_slots.get(row)) {
+            slot.get_or_init(|| self.upstream.with_label_values(&[operation.name]))
+                .observe(duration.as_secs_f64());
         }
     }
 

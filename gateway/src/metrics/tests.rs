@@ -5,7 +5,7 @@ use config::contract::caller::AuthMethod;
 use config::contract::figures::{Figures, TaskCounts};
 use config::contract::operation;
 
-use super::Metrics;
+use super::{Metrics, Scrape};
 use crate::audit::Audit;
 use crate::refusal::Refusal;
 
@@ -41,7 +41,7 @@ fn samples<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
 
 #[test]
 fn without_the_runtime_its_families_are_left_out() {
-    let text = metrics().render(None);
+    let text = metrics().render(&Scrape::default());
     assert_eq!(
         samples(&text, "loki_up{"),
         [
@@ -67,7 +67,10 @@ fn statuses_and_paths_of_a_caller_make_no_new_labels() {
         metrics.request(None, status, AuthMethod::None, Duration::ZERO);
     }
     assert_eq!(
-        samples(&metrics.render(None), "loki_gateway_requests_total"),
+        samples(
+            &metrics.render(&Scrape::default()),
+            "loki_gateway_requests_total"
+        ),
         [
             "loki_gateway_requests_total{auth_method=\"none\",method=\"other\",\
              operation=\"unknown\",status_class=\"none\"} 5"
@@ -77,11 +80,14 @@ fn statuses_and_paths_of_a_caller_make_no_new_labels() {
 
 #[test]
 fn the_nine_documented_families_show_the_figures() {
-    let text = metrics().render(Some(&figures()));
+    let text = metrics().render(&Scrape {
+        figures: Some(&figures()),
+        ..Scrape::default()
+    });
     let documented: Vec<&str> = text
         .lines()
         .filter(|line| !line.starts_with("loki_gateway_") && !line.starts_with("loki_up{"))
-        .filter(|line| !line.starts_with('#'))
+        .filter(|line| !line.starts_with("process_") && !line.starts_with('#'))
         .collect();
     assert_eq!(
         documented,
@@ -127,7 +133,7 @@ fn requests_and_refusals_are_counted_by_what_they_were() {
     metrics.request(status, 204, AuthMethod::Token, Duration::from_millis(30));
     metrics.request(status, 403, AuthMethod::Token, Duration::ZERO);
     metrics.refused(&Refusal::UnknownPath);
-    let text = metrics.render(None);
+    let text = metrics.render(&Scrape::default());
     assert_eq!(
         samples(&text, "loki_gateway_requests_total"),
         [
@@ -163,9 +169,21 @@ async fn the_audit_shows_what_it_wrote() {
     let metrics = Metrics::new(audit.tally());
     let draft = Draft::new("config.change", Phase::Event, Outcome::Done);
     audit.durable(draft).await.expect("written");
+    let text = metrics.render(&Scrape::default());
     assert_eq!(
-        samples(&metrics.render(None), "loki_gateway_audit"),
+        samples(&text, "loki_gateway_audit_sync_duration_seconds_count"),
+        ["loki_gateway_audit_sync_duration_seconds_count 1"]
+    );
+    let of_disk = ["_disk_free", "_sync_duration"];
+    let shown: Vec<&str> = samples(&text, "loki_gateway_audit")
+        .into_iter()
+        .filter(|line| !of_disk.iter().any(|part| line.contains(part)))
+        .collect();
+    assert_eq!(
+        shown,
         [
+            "loki_gateway_audit_disk_low 0",
+            "loki_gateway_audit_last_seq 1",
             "loki_gateway_audit_queue_records 0",
             "loki_gateway_audit_records_lost_total 0",
             "loki_gateway_audit_records_refused_total 0",
@@ -192,6 +210,6 @@ fn counting_from_many_threads_loses_nothing() {
     for thread in threads {
         thread.join().expect("no panic");
     }
-    let text = metrics.render(None);
+    let text = metrics.render(&Scrape::default());
     assert!(samples(&text, "loki_gateway_requests_total")[0].ends_with(" 40000"));
 }

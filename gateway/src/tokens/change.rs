@@ -3,6 +3,11 @@
 //! Invariant: nothing is written before [`Change::commit`], and a file that cannot be read is
 //! never overwritten.
 
+mod many;
+mod rotate;
+
+pub use rotate::Rotation;
+
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,10 +20,11 @@ use config::home::Home;
 use config::private;
 
 use super::format::{FreshToken, NoRandomness};
-use super::journal::{self, Entry};
+use super::journal::{self, Entry, Target};
 use super::record::{Standing, TokenRecord, Wanted};
 use super::select::{self, NotSelected, Selector};
 use super::store::{self, BYTES_MAX, LOCK_TIMEOUT, StoreError, Stored, VERSION};
+use super::withdrawal::WITHDRAWALS_MAX;
 
 /// Why a change of the tokens was refused.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,23 @@ pub enum ChangeError {
         /// The token that has it.
         id: TokenId,
     },
+    /// Only a token that is in use, and of our own, can be replaced.
+    #[error("the token {id} cannot be rotated: it is {why}")]
+    NotRotatable {
+        /// The token.
+        id: TokenId,
+        /// How it stands.
+        why: String,
+    },
+    /// One identity exchanges again and again.
+    #[error(
+        "this identity holds {} live tokens by exchange: use one, or wait until some end",
+        rotate::EXCHANGED_MAX
+    )]
+    TooManyExchanged,
+    /// More withdrawals than are kept.
+    #[error("cannot withdraw more: {WITHDRAWALS_MAX} withdrawals are kept already")]
+    TooMany,
     /// No token was selected, or more than one.
     #[error(transparent)]
     NotSelected(#[from] NotSelected),
@@ -87,10 +110,12 @@ impl Change {
         by: &str,
         now: DateTime<Utc>,
     ) -> Result<(FreshToken, TokenRecord), ChangeError> {
-        let taken =
-            self.stored.records.iter().find(|record| {
-                record.name == wanted.name && record.standing(now) == Standing::Active
-            });
+        let taken = self.stored.records.iter().find(|record| {
+            record.name == wanted.name
+                && record.superseded_by.is_none()
+                && record.federated.is_none()
+                && record.standing(now) == Standing::Active
+        });
         if let Some(record) = taken {
             return Err(ChangeError::NameTaken {
                 name: record.name.to_string(),
@@ -110,9 +135,25 @@ impl Change {
             revoked_at: None,
             revoked_by: None,
             description: wanted.description,
+            bounds: wanted.bounds,
+            superseded_by: None,
+            federated: None,
         };
         self.stored.records.push(record.clone());
         Ok((fresh, record))
+    }
+
+    /// Returns the record that a selector means, as a revocation would take it.
+    ///
+    /// # Errors
+    /// When the selector fits no token or several.
+    pub fn find(
+        &self,
+        selector: &Selector,
+        now: DateTime<Utc>,
+    ) -> Result<&TokenRecord, NotSelected> {
+        select::for_revocation(&self.stored.records, selector, now)
+            .map(|position| &self.stored.records[position])
     }
 
     /// Revokes a token and returns its record. Revoking again changes nothing of the record, but
@@ -127,14 +168,30 @@ impl Change {
         now: DateTime<Utc>,
     ) -> Result<TokenRecord, ChangeError> {
         let position = select::for_revocation(&self.stored.records, selector, now)?;
+        let record = self.take_back(position, by, now);
+        self.take_back_older(&record.id, by, now);
+        Ok(record)
+    }
+
+    /// Whoever takes a token back means what it replaced too, although that has some grace left.
+    fn take_back_older(&mut self, id: &TokenId, by: &str, now: DateTime<Utc>) {
+        let mut newest = id.clone();
+        while let Some(older) = self.stored.records.iter().position(|older| {
+            older.superseded_by.as_ref() == Some(&newest) && older.standing(now) == Standing::Active
+        }) {
+            newest = self.take_back(older, by, now).id;
+        }
+    }
+
+    fn take_back(&mut self, position: usize, by: &str, now: DateTime<Utc>) -> TokenRecord {
         let record = &mut self.stored.records[position];
         if record.revoked_at.is_none() {
             record.revoked_at = Some(now);
             record.revoked_by = Some(by.to_owned());
         }
         let record = record.clone();
-        self.journal(&record.id, by, now);
-        Ok(record)
+        self.journal(Target::Token(record.id.clone()), by, now);
+        record
     }
 
     /// Removes a token's record and returns it; running gateways refuse it as a revoked one.
@@ -149,7 +206,8 @@ impl Change {
     ) -> Result<TokenRecord, ChangeError> {
         let position = select::for_deletion(&self.stored.records, selector, now)?;
         let record = self.stored.records.remove(position);
-        self.journal(&record.id, by, now);
+        self.take_back_older(&record.id, by, now);
+        self.journal(Target::Token(record.id.clone()), by, now);
         Ok(record)
     }
 
@@ -161,7 +219,7 @@ impl Change {
     pub fn commit(self) -> Result<u64, StoreError> {
         let path = self.home.tokens();
         let generation = self.next_generation();
-        let text = render(&path, generation, &self.stored.records)?;
+        let text = render(&path, generation, &self.stored)?;
         if !self.entries.is_empty() {
             journal::append(&self.home, &self.entries)?;
         }
@@ -175,10 +233,10 @@ impl Change {
         self.stored.generation.max(self.journalled) + 1
     }
 
-    fn journal(&mut self, id: &TokenId, by: &str, now: DateTime<Utc>) {
+    fn journal(&mut self, target: Target, by: &str, now: DateTime<Utc>) {
         self.entries.push(Entry {
             generation: self.next_generation(),
-            id: id.clone(),
+            target,
             revoked_at: now,
             revoked_by: by.to_owned(),
         });
@@ -207,18 +265,23 @@ impl Change {
 }
 
 /// One record per line, so that an error's line leads to its record.
-fn render(path: &Path, generation: u64, records: &[TokenRecord]) -> Result<Vec<u8>, StoreError> {
+fn render(path: &Path, generation: u64, stored: &Stored) -> Result<Vec<u8>, StoreError> {
     let write = || -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
         write!(
             text,
             "{{\"version\":{VERSION},\"generation\":{generation},\"tokens\":["
         )?;
-        for (position, record) in records.iter().enumerate() {
+        for (position, record) in stored.records.iter().enumerate() {
             text.extend_from_slice(if position == 0 { b"\n" } else { b",\n" });
             serde_json::to_writer(&mut text, record)?;
         }
-        text.extend_from_slice(b"\n]}\n");
+        text.extend_from_slice(b"\n]");
+        if !stored.withdrawals.is_empty() {
+            text.extend_from_slice(b",\"withdrawals\":");
+            serde_json::to_writer(&mut text, &stored.withdrawals)?;
+        }
+        text.extend_from_slice(b"}\n");
         Ok(text)
     };
     let text = write().map_err(|source| StoreError::io("render", path, source))?;

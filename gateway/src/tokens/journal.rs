@@ -1,4 +1,5 @@
-//! The journal of revocations: one line for each token that was revoked or deleted.
+//! The journal of revocations: one line for each token that was revoked or deleted, and for each
+//! withdrawal of many.
 //!
 //! Invariant: a line is durable before the token file changes, generations only rise, and a line
 //! that was once complete is never taken back. A torn last line was never confirmed to anybody
@@ -16,6 +17,7 @@ use config::private;
 use serde::{Deserialize, Serialize};
 
 use super::store::{StoreError, open_private};
+use super::withdrawal::Withdrawal;
 
 /// Length in bytes from which the journal is rewritten without what the token file says too.
 pub const BYTES_COMPACTED: u64 = 1024 * 1024;
@@ -25,16 +27,71 @@ const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// One revocation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(into = "Line", try_from = "Line")]
 pub struct Entry {
     /// Rises with each change of the token file.
     pub generation: u64,
-    /// The token that is refused from now on.
-    pub id: TokenId,
+    /// What is refused from now on.
+    pub target: Target,
     /// When.
     pub revoked_at: DateTime<Utc>,
     /// By whom.
     pub revoked_by: String,
+}
+
+/// What a revocation is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One token.
+    Token(TokenId),
+    /// All credentials that fit.
+    Credentials(Withdrawal),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    generation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<TokenId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    withdrawal: Option<Withdrawal>,
+    revoked_at: DateTime<Utc>,
+    revoked_by: String,
+}
+
+impl From<Entry> for Line {
+    fn from(entry: Entry) -> Self {
+        let (id, withdrawal) = match entry.target {
+            Target::Token(id) => (Some(id), None),
+            Target::Credentials(withdrawal) => (None, Some(withdrawal)),
+        };
+        Self {
+            generation: entry.generation,
+            id,
+            withdrawal,
+            revoked_at: entry.revoked_at,
+            revoked_by: entry.revoked_by,
+        }
+    }
+}
+
+impl TryFrom<Line> for Entry {
+    type Error = &'static str;
+
+    fn try_from(line: Line) -> Result<Self, Self::Error> {
+        let target = match (line.id, line.withdrawal) {
+            (Some(id), None) => Target::Token(id),
+            (None, Some(withdrawal)) => Target::Credentials(withdrawal),
+            (Some(_), Some(_)) | (None, None) => return Err("expected an id or a withdrawal"),
+        };
+        Ok(Self {
+            generation: line.generation,
+            target,
+            revoked_at: line.revoked_at,
+            revoked_by: line.revoked_by,
+        })
+    }
 }
 
 /// What the journal gained since it was last read.

@@ -11,6 +11,7 @@ use config::contract::id::TokenId;
 use config::contract::scope::{Role, Scope, Scopes};
 use serde::{Deserialize, Serialize};
 
+use super::bounds::Bounds;
 use super::format::TokenDigest;
 
 /// Longest name and longest description in characters.
@@ -50,6 +51,27 @@ pub struct TokenRecord {
     /// What it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// What narrows it besides its scopes.
+    #[serde(default, skip_serializing_if = "Bounds::is_empty")]
+    pub bounds: Bounds,
+    /// The token that took its place; it is accepted until its expiry, the end of the grace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<TokenId>,
+    /// Whose identity it was exchanged for; none for a token of our own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub federated: Option<Federated>,
+}
+
+/// An identity that another issuer vouched for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Federated {
+    /// The issuer's URL.
+    pub issuer: String,
+    /// The subject, unique within the issuer.
+    pub subject: String,
+    /// The identity for people, as in audit records.
+    pub user: String,
 }
 
 impl TokenRecord {
@@ -251,6 +273,8 @@ pub struct Wanted {
     pub expiry: Option<ExpiryDays>,
     /// What it is for.
     pub description: Option<String>,
+    /// What narrows it besides its scopes.
+    pub bounds: Bounds,
 }
 
 /// What a token may do, by scopes or by a role.

@@ -46,19 +46,29 @@ pub enum NotSelected {
     },
 }
 
-/// Returns the position of the token to revoke: the active one of the name, else the only expired
-/// one, else the only revoked one.
-pub(crate) fn for_revocation(
+/// Returns the position of the token to revoke: the active one of the name, else the one that it
+/// took the place of, else the only expired one, else the only revoked one.
+pub fn for_revocation(
     records: &[TokenRecord],
     selector: &Selector,
     now: DateTime<Utc>,
 ) -> Result<usize, NotSelected> {
     let fitting = fitting(records, selector)?;
-    for standing in [Standing::Active, Standing::Expired, Standing::Revoked] {
+    for (standing, superseded) in [
+        (Standing::Active, false),
+        (Standing::Active, true),
+        (Standing::Expired, false),
+        (Standing::Expired, true),
+        (Standing::Revoked, false),
+        (Standing::Revoked, true),
+    ] {
         let positions: Vec<usize> = fitting
             .iter()
             .copied()
-            .filter(|position| records[*position].standing(now) == standing)
+            .filter(|position| {
+                let record = &records[*position];
+                record.standing(now) == standing && record.superseded_by.is_some() == superseded
+            })
             .collect();
         if !positions.is_empty() {
             return the_only(records, &positions, selector, now);
@@ -80,7 +90,8 @@ pub(crate) fn for_deletion(
 fn fitting(records: &[TokenRecord], selector: &Selector) -> Result<Vec<usize>, NotSelected> {
     let fits = |record: &TokenRecord| match selector {
         Selector::Id(id) => record.id == *id,
-        Selector::Name(name) => record.name.as_str() == name,
+        // All exchanged tokens have one name, which selects nothing.
+        Selector::Name(name) => record.name.as_str() == name && record.federated.is_none(),
     };
     let positions: Vec<usize> = (0..records.len())
         .filter(|position| fits(&records[*position]))

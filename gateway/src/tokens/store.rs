@@ -15,8 +15,9 @@ use config::home::Home;
 use config::private;
 use serde::Deserialize;
 
-use super::journal::{self, Entry};
+use super::journal::{self, Entry, Target};
 use super::record::TokenRecord;
+use super::withdrawal::Withdrawal;
 
 /// Version of the file's shape.
 pub(crate) const VERSION: u32 = 1;
@@ -25,7 +26,7 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// Longest wait for another command that changes tokens.
-pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why the token file or the journal of revocations cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +122,8 @@ pub struct Stored {
     pub generation: u64,
     /// The tokens, oldest first; revoked ones are marked, from the journal too.
     pub records: Vec<TokenRecord>,
+    /// Which credentials of other issuers are refused, whenever they turn up.
+    pub withdrawals: Vec<Withdrawal>,
 }
 
 /// Reads all tokens and marks those that the journal says are revoked.
@@ -171,6 +174,8 @@ fn parse(path: &Path, text: &[u8]) -> Result<Stored, StoreError> {
         #[serde(default)]
         generation: u64,
         tokens: Vec<TokenRecord>,
+        #[serde(default)]
+        withdrawals: Vec<Withdrawal>,
     }
     let malformed = |error: serde_json::Error| StoreError::Malformed {
         path: path.to_owned(),
@@ -189,23 +194,45 @@ fn parse(path: &Path, text: &[u8]) -> Result<Stored, StoreError> {
     Ok(Stored {
         generation: whole.generation,
         records: whole.tokens,
+        withdrawals: whole.withdrawals,
     })
 }
 
 /// Marks the records that the journal says are revoked.
 pub(crate) fn mark_revoked(stored: &mut Stored, entries: &[Entry]) {
     let mut first: HashMap<&TokenId, &Entry> = HashMap::new();
+    let mut many = Vec::new();
     for entry in entries {
-        first.entry(&entry.id).or_insert(entry);
+        match &entry.target {
+            Target::Token(id) => {
+                first.entry(id).or_insert(entry);
+            }
+            Target::Credentials(withdrawal) => many.push((entry, withdrawal)),
+        }
     }
     for record in &mut stored.records {
-        if record.revoked_at.is_none()
-            && let Some(entry) = first.get(&record.id)
-        {
+        if record.revoked_at.is_some() {
+            continue;
+        }
+        let covering = || many.iter().find(|(_, all)| all.covers(&record.traits()));
+        let entry = first.get(&record.id).copied();
+        if let Some(entry) = entry.or_else(|| covering().map(|(entry, _)| *entry)) {
             record.revoked_at = Some(entry.revoked_at);
             record.revoked_by = Some(entry.revoked_by.clone());
         }
     }
+    for (_, withdrawal) in many {
+        remember(&mut stored.withdrawals, withdrawal);
+    }
+}
+
+/// Adds a withdrawal, in place of those that it includes.
+pub(crate) fn remember(withdrawals: &mut Vec<Withdrawal>, new: &Withdrawal) {
+    if withdrawals.iter().any(|old| old.includes(new)) {
+        return;
+    }
+    withdrawals.retain(|old| !new.includes(old));
+    withdrawals.push(new.clone());
 }
 
 /// Opens a file that nobody but its owner may use; none if there is no such file.

@@ -18,12 +18,16 @@ use super::acknowledge::Acknowledgement;
 use super::index::Index;
 use super::journal::Tail;
 use super::store::{self, StoreError};
+use super::usage::Recorder;
 
 /// Time between two looks at the files.
 pub const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Looks between two attempts to read what could not be read: one second.
 const ATTEMPTS_SKIPPED: u32 = 20;
+
+/// Looks between two writes of when tokens were last used: five seconds.
+const USAGE_SKIPPED: u32 = 100;
 
 /// Something that the operator should know.
 #[derive(Debug)]
@@ -64,6 +68,8 @@ impl TokenWatch {
             seen: None,
             attempts_to_skip: 0,
             last_failure: String::new(),
+            recorder: Recorder::new(home.clone()),
+            looks: 0,
             report: Box::new(report),
         };
         follower.begin()?;
@@ -76,6 +82,7 @@ impl TokenWatch {
                     thread::park_timeout(INTERVAL);
                     follower.look();
                 }
+                follower.write_usage();
             })
             .map_err(|source| StoreError::io("follow", &home.tokens(), source))?;
         Ok(Self {
@@ -134,6 +141,8 @@ struct Follower {
     seen: Option<Seen>,
     attempts_to_skip: u32,
     last_failure: String,
+    recorder: Recorder,
+    looks: u32,
     report: Box<dyn Fn(Notice) + Send>,
 }
 
@@ -150,6 +159,11 @@ impl Follower {
     fn look(&mut self) {
         if self.attempts_to_skip > 0 {
             self.attempts_to_skip -= 1;
+        }
+        self.looks += 1;
+        if self.looks == USAGE_SKIPPED {
+            self.looks = 0;
+            self.write_usage();
         }
         let journal = self.read_journal();
         let said = self.acknowledge();
@@ -221,6 +235,13 @@ impl Follower {
             _file: file,
         });
         Ok(true)
+    }
+
+    fn write_usage(&mut self) {
+        let index = self.published.load_full();
+        if let Err(failure) = self.recorder.write(&index) {
+            self.fail(failure);
+        }
     }
 
     fn acknowledge(&mut self) -> Result<(), StoreError> {

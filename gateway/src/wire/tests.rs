@@ -168,6 +168,30 @@ proptest! {
     }
 
     #[test]
+    fn what_is_seen_at_a_glance_is_what_is_taken(
+        bytes in sound_requests(),
+        harm in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let mut bytes = bytes;
+        if let Some((place, byte)) = harm {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        let (mut quick, mut slow) = (Wire::new(BOUNDS), Wire::new(BOUNDS));
+        let mut passed = Vec::new();
+        let taken = slow.take(&bytes, &mut passed);
+        match quick.glance(&bytes) {
+            Ok(false) => prop_assert_eq!(quick.waits(), Waits::Idle),
+            Ok(true) => {
+                prop_assert_eq!(taken, Ok(()));
+                prop_assert_eq!(&passed, &bytes);
+                prop_assert_eq!(quick.place, slow.place);
+            }
+            Err(fault) => prop_assert_eq!(taken, Err(fault)),
+        }
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic_and_hold_little(bytes in proptest::collection::vec(any::<u8>(), 0..6_000)) {
         let mut wire = Wire::new(BOUNDS);
         let mut passed = Vec::new();

@@ -10,8 +10,10 @@ use std::process::ExitCode;
 
 use rustix::process::Pid;
 
+use crate::bait;
 use crate::enter::{self, EnterError, Program};
 use crate::probe::{self, TrialError};
+use crate::scorecard;
 use crate::supervisor::{self, SuperviseError};
 
 /// Runs `loki-jail` with its arguments, the program's own name left out.
@@ -22,7 +24,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         .map_err(CommandError::from)
         .and_then(Action::run);
     match done {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             // If nobody listens to standard error, the exit code still tells.
             match writeln!(io::stderr(), "loki-jail: {error}") {
@@ -45,6 +47,8 @@ enum Action {
         program: Program,
     },
     Probe,
+    Escapes,
+    Bait(PathBuf),
     Help,
 }
 
@@ -65,6 +69,10 @@ enum CommandError {
     Enter(#[from] EnterError),
     #[error(transparent)]
     Probe(#[from] TrialError),
+    #[error(
+        "cannot try the escapes: {0}; fix: run it where bash, perl and a folder for temporary files are"
+    )]
+    Escapes(io::Error),
     #[error("cannot write to standard output: {0}; fix: keep it open")]
     Output(#[from] io::Error),
 }
@@ -101,6 +109,10 @@ impl Action {
                 })
             }
             Some("probe") if arguments.len() == 0 => Ok(Self::Probe),
+            Some("escapes") if arguments.len() == 0 => Ok(Self::Escapes),
+            Some("bait") if arguments.len() == 1 => Ok(Self::Bait(
+                arguments.next().map(PathBuf::from).unwrap_or_default(),
+            )),
             Some("help" | "--help" | "-h") if arguments.len() == 0 => Ok(Self::Help),
             Some(_) | None => wrong(format!(
                 "{} is no command, or takes no argument",
@@ -109,27 +121,37 @@ impl Action {
         }
     }
 
-    fn run(self) -> Result<u8, CommandError> {
+    fn run(self) -> Result<ExitCode, CommandError> {
         match self {
             Self::Supervise { policy, program } => {
-                Ok(supervisor::supervise(&policy, &program)?.shell_code())
+                let exit = supervisor::supervise(&policy, &program)?;
+                Ok(ExitCode::from(exit.shell_code()))
             }
             Self::Enter {
                 policy,
                 supervisor,
                 program,
-            } => {
-                let never = enter::enter(&policy, supervisor, &program)?;
-                match never {}
-            }
+            } => enter::enter(&policy, supervisor, &program).map_err(CommandError::from),
             Self::Probe => {
                 let line = serde_json::to_string(&probe::try_out()?).map_err(io::Error::from)?;
                 writeln!(io::stdout(), "{line}")?;
-                Ok(0)
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Escapes => {
+                let kept = scorecard::run(&mut io::stdout()).map_err(CommandError::Escapes)?;
+                Ok(if kept {
+                    ExitCode::SUCCESS
+                } else {
+                    ExitCode::FAILURE
+                })
+            }
+            Self::Bait(socket) => {
+                bait::serve(&socket).map_err(CommandError::Escapes)?;
+                Ok(ExitCode::SUCCESS)
             }
             Self::Help => {
                 io::stdout().write_all(HELP.as_bytes())?;
-                Ok(0)
+                Ok(ExitCode::SUCCESS)
             }
         }
     }
@@ -199,11 +221,13 @@ impl CommandError {
                 | EnterError::Step { .. }
                 | EnterError::Orphaned
                 | EnterError::Detours(_)
-                | EnterError::Landlock(_),
+                | EnterError::Landlock(_)
+                | EnterError::Room(_),
             )
             | Self::Usage(_)
             | Self::Supervise(_)
             | Self::Probe(_)
+            | Self::Escapes(_)
             | Self::Output(_) => CANNOT,
         }
     }
@@ -229,6 +253,9 @@ Usage:
       Narrows itself to the policy and becomes PROGRAM, without anybody to end its tree.
   loki-jail probe
       Prints as one line of JSON what this host can enforce.
+  loki-jail escapes
+      Tries to get out of the sandbox in every way that is known here, each beside it as well, and
+      prints one line of JSON per way. Ends with 1 if one of them got out.
 
 Examples:
   loki-jail probe

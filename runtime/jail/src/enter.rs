@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::landlock::{self, LandlockError};
 use crate::policy::{Policy, PolicyError};
+use crate::room::{self, Entered, RoomError};
 use crate::{capabilities, descriptors, limits, private_file, seccomp};
 
 /// What is to be executed.
@@ -63,6 +64,9 @@ pub(crate) enum EnterError {
     /// Landlock could not be enforced.
     #[error(transparent)]
     Landlock(#[from] LandlockError),
+    /// The sandbox could not be entered.
+    #[error(transparent)]
+    Room(#[from] RoomError),
     /// There is no such program.
     #[error("cannot find program {}: {source}; fix: correct its name or the PATH in the policy's environment", .program.display())]
     NotFound {
@@ -81,14 +85,15 @@ pub(crate) enum EnterError {
     },
 }
 
-/// Narrows this process to the policy and becomes the program. Returns only if that failed.
+/// Narrows this process to the policy and becomes the program. Returns only if that failed, or, with
+/// the sandbox, in the processes that wait for the program: then the program's exit code.
 ///
 /// `supervisor` is the process whose end is to kill this one.
 pub(crate) fn enter(
     policy: &Path,
     supervisor: Option<Pid>,
     program: &Program,
-) -> Result<Infallible, EnterError> {
+) -> Result<ExitCode, EnterError> {
     // Everything that lies outside the jail is opened first: afterwards it is out of reach.
     let policy = Policy::read(policy)?;
     let stdin = open_stdin(&policy)?;
@@ -107,6 +112,17 @@ pub(crate) fn enter(
         descriptors::close_on_execute_above_two(),
     )?;
 
+    if let Some(sandbox) = &policy.sandbox {
+        // Everything that is still outside ends with the supervisor.
+        bind_to(supervisor)?;
+        return match room::enter(&policy, sandbox)? {
+            Entered::Waited(code) => Ok(code),
+            Entered::Program(layers) => {
+                write_layers(layers_file, &policy, &layers)?;
+                execute(program, &policy, stdin).map(|never| match never {})
+            }
+        };
+    }
     rustix::process::umask(Mode::from_bits_truncate(policy.umask));
     std::env::set_current_dir(&policy.working_directory).map_err(|source| EnterError::File {
         what: "working_directory",
@@ -142,7 +158,7 @@ pub(crate) fn enter(
     }
     // Last, so that the file tells only of what is in force. It was opened before.
     write_layers(layers_file, &policy, &layers)?;
-    execute(program, &policy, stdin)
+    execute(program, &policy, stdin).map(|never| match never {})
 }
 
 fn open_stdin(policy: &Policy) -> Result<File, EnterError> {

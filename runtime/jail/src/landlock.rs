@@ -71,6 +71,7 @@ pub(crate) fn narrow(policy: &Policy) -> Result<Layers, LandlockError> {
         network_tcp: state(policy, status, LayerName::NetworkTcp),
         signals: state(policy, status, LayerName::Signals),
         abstract_sockets: state(policy, status, LayerName::AbstractSockets),
+        sandbox: None,
     })
 }
 
@@ -135,6 +136,17 @@ fn allow(ruleset: RulesetCreated, policy: &Policy) -> Result<RulesetCreated, Lan
                 });
             }
         }
+    }
+    // Without this right a terminal of one's own could not even be told its size.
+    ruleset = ruleset.set_compatibility(CompatLevel::BestEffort);
+    for path in &policy.terminals {
+        let place = open(path).map_err(|source| LandlockError::Path {
+            list: "terminals",
+            path: path.clone(),
+            source,
+        })?;
+        let rights = READ | DEVICE | AccessFs::IoctlDev;
+        ruleset = ruleset.add_rule(PathBeneath::new(place, rights))?;
     }
     ruleset = ruleset.set_compatibility(level(policy, LayerName::NetworkTcp));
     for port in policy.connect_ports.iter().flatten() {

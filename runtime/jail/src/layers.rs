@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Tells for each layer of the base jail what is really enforced.
+/// Tells for each layer of the jail what is really enforced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layers {
@@ -26,6 +26,29 @@ pub struct Layers {
     pub signals: Layer,
     /// Abstract Unix sockets of processes outside the jail cannot be reached.
     pub abstract_sockets: Layer,
+    /// What the sandbox adds; none where it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxLayers>,
+}
+
+/// Tells for each layer of the sandbox what is really enforced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SandboxLayers {
+    /// Users, processes, mounts, messages, names and control groups are the tree's own.
+    pub namespaces: Layer,
+    /// Only what was declared can be seen, and only what was declared writable can be written.
+    pub root: Layer,
+    /// There is no way out but the egress proxy's listener.
+    pub network: Layer,
+    /// Only listed system calls exist.
+    pub system_calls: Layer,
+    /// Processor time of the tree is limited.
+    pub cpu: Layer,
+    /// Memory of the tree is limited.
+    pub memory: Layer,
+    /// The number of the tree's processes is limited.
+    pub processes: Layer,
 }
 
 /// Tells how far one layer is enforced.

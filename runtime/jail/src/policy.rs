@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layers::LayerName;
 use crate::private_file;
+use crate::sandbox::{Access, SandboxPolicy};
 
 /// Says what one process tree may reach. Everything that is not listed is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,13 @@ pub struct Policy {
     /// Layers without which the program may start where the kernel cannot enforce them.
     #[serde(default)]
     pub may_be_missing: BTreeSet<LayerName>,
+    /// Folders of terminals that may be read, written and controlled.
+    #[serde(default)]
+    pub terminals: Vec<PathBuf>,
+    /// The sandbox around the program; none is the base jail alone. Then the paths of
+    /// `working_directory` and `terminals` are names inside.
+    #[serde(default)]
+    pub sandbox: Option<SandboxPolicy>,
 }
 
 /// Limits of each process, on top of those it inherits. Core dumps are always off.
@@ -131,6 +139,8 @@ impl Policy {
             devices: devices_default(),
             connect_ports: Some(BTreeSet::new()),
             may_be_missing: BTreeSet::new(),
+            terminals: Vec::new(),
+            sandbox: None,
         }
     }
 
@@ -203,9 +213,17 @@ impl Policy {
         if let Some(path) = self.paths().find(|path| !path.is_absolute()) {
             return invalid(format!("path {} is not absolute", path.display()));
         }
+        if let Some(sandbox) = &self.sandbox {
+            if !self.write.is_empty() {
+                return invalid("write is not empty; use sandbox.mounts".to_owned());
+            }
+            if let Some(what) = sandbox.fault() {
+                return invalid(what);
+            }
+        }
         let outputs = [Some(&self.report), self.layers.as_ref()];
         for output in outputs.into_iter().flatten() {
-            if let Some(folder) = self.write.iter().find(|folder| output.starts_with(folder)) {
+            if let Some(folder) = self.writable().find(|folder| output.starts_with(folder)) {
                 let (output, folder) = (output.display(), folder.display());
                 return invalid(format!(
                     "{output} lies in {folder}, where the program can write"
@@ -222,13 +240,23 @@ impl Policy {
         Ok(())
     }
 
-    /// Returns every path that the policy names.
+    /// Returns the folders outside in which the program can write.
+    fn writable(&self) -> impl Iterator<Item = &PathBuf> {
+        let mounts = self.sandbox.iter().flat_map(|sandbox| &sandbox.mounts);
+        let mounted = mounts
+            .filter(|mount| mount.access == Access::Write)
+            .map(|mount| &mount.source);
+        self.write.iter().chain(mounted)
+    }
+
+    /// Returns every path that the policy itself names.
     fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         let lists = [
             &self.read,
             &self.read_if_present,
             &self.write,
             &self.devices,
+            &self.terminals,
         ];
         [&self.report, &self.working_directory]
             .into_iter()

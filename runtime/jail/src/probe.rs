@@ -14,6 +14,7 @@ use crate::capabilities;
 use crate::landlock::{self, LandlockError};
 use crate::layers::{Layer, LayerName, Layers};
 use crate::policy::Policy;
+use crate::trial;
 
 /// Says why a host's abilities could not be found out.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,9 @@ pub fn ask(program: &Path) -> Result<Layers, ProbeError> {
 
 /// Narrows this process as far as the host allows, tries what must be refused, and returns what was.
 pub(crate) fn try_out() -> Result<Layers, TrialError> {
+    // In a copy of this process, which is still free to enter.
+    let sandbox = trial::try_out()?;
+
     // Made before, this socket belongs to the outside.
     let name = format!("loki-jail-probe-{}", std::process::id());
     let outside = SocketAddr::from_abstract_name(name)?;
@@ -87,6 +91,7 @@ pub(crate) fn try_out() -> Result<Layers, TrialError> {
         ..Policy::new("/".into(), "/".into())
     };
     let mut layers = landlock::narrow(&policy)?;
+    layers.sandbox = Some(sandbox);
 
     confirm(&mut layers.file_system, std::fs::read_dir("/").err());
     confirm(

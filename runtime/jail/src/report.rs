@@ -21,6 +21,13 @@ pub struct Report {
     pub user_cpu_ms: Option<u64>,
     /// Processor time of all reaped processes in the kernel, in milliseconds, counted in steps of 10.
     pub system_cpu_ms: Option<u64>,
+    /// Most memory that the tree had at once, in bytes. Only the sandbox counts it.
+    #[serde(default)]
+    pub memory_peak_bytes: Option<u64>,
+    /// How many processes the kernel killed because the tree had no memory left. Only the sandbox
+    /// counts them.
+    #[serde(default)]
+    pub out_of_memory_kills: Option<u64>,
 }
 
 /// Tells how one process ended.

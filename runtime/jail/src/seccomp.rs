@@ -72,7 +72,7 @@ fn rule(conditions: &[SeccompCondition]) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(conditions.to_vec())
 }
 
-fn equals(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {
+pub(crate) fn equals(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
 }
 
@@ -81,14 +81,14 @@ fn has_bits(argument: u8, bits: u64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, masked, bits)
 }
 
-fn architecture() -> Result<TargetArch, BackendError> {
+pub(crate) fn architecture() -> Result<TargetArch, BackendError> {
     TargetArch::try_from(std::env::consts::ARCH)
 }
 
 /// Ends a program that calls by the x32 numbering, which shares the processor's name with the
 /// ordinary one: load the number; if it is at or above the x32 bit, kill; else go on. On other
 /// processors no number comes near that bit.
-fn foreign_numbers_killed() -> [sock_filter; 3] {
+pub(crate) fn foreign_numbers_killed() -> [sock_filter; 3] {
     const LOAD_WORD: u16 = 0x20;
     const JUMP_AT_OR_ABOVE: u16 = 0x35;
     const RETURN: u16 = 0x06;

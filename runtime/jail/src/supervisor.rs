@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open};
 
+use crate::cgroup::{Groups, Usage};
 use crate::enter::Program;
 use crate::lifeline::{Heard, Lifeline};
 use crate::policy::{Policy, PolicyError};
@@ -89,7 +90,15 @@ pub(crate) fn supervise(policy_path: &Path, program: &Program) -> Result<Exit, S
     let watched = supervisor.watch(&mut Lifeline::new(io::stdin()));
     // Whatever went wrong, the tree is ended before anything is said about it.
     let survivors = step("kill the processes", supervisor.kill_all())?;
-    write_report(&mut report_file, &supervisor.report(survivors)).map_err(failed)?;
+    let groups = policy
+        .sandbox
+        .as_ref()
+        .map(|sandbox| Groups::find(&sandbox.group));
+    let usage = groups.as_ref().map(Groups::usage).unwrap_or_default();
+    write_report(&mut report_file, &supervisor.report(survivors, usage)).map_err(failed)?;
+    if let Some(groups) = groups.filter(|_| survivors == 0) {
+        step("remove the control groups", groups.remove())?;
+    }
     watched?;
     match supervisor.exit {
         Some(exit) if survivors == 0 => Ok(exit),
@@ -288,7 +297,7 @@ impl Supervisor {
         }
     }
 
-    fn report(&self, survivors: usize) -> Report {
+    fn report(&self, survivors: usize, usage: Usage) -> Report {
         let [user_cpu_ms, system_cpu_ms] = children_cpu_ms();
         Report {
             exit: self.exit,
@@ -297,6 +306,8 @@ impl Supervisor {
             survivors,
             user_cpu_ms,
             system_cpu_ms,
+            memory_peak_bytes: usage.memory_peak_bytes,
+            out_of_memory_kills: usage.out_of_memory_kills,
         }
     }
 }

@@ -52,6 +52,17 @@ pub fn is_frozen(root: u32) -> io::Result<bool> {
     Ok(first.is_some() && first == all_halted(root)?)
 }
 
+/// Tells whether anything below `root` (a supervisor's process id) still lives.
+///
+/// # Errors
+/// The kernel's error if `/proc` cannot be read.
+pub fn is_inhabited(root: u32) -> io::Result<bool> {
+    let root = i32::try_from(root).ok().and_then(Pid::from_raw);
+    let root = root.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let look = look(root)?;
+    Ok(!look.complete || look.below.iter().any(|it| it.state != State::Ended))
+}
+
 /// Returns who lives below `root` if all of them were seen and halted, and there is at least one.
 fn all_halted(root: Pid) -> io::Result<Option<Identities>> {
     let mut look = look(root)?;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: whoever holds the lock is the only runtime of the data directory; the socket lies in a
 //! folder of mode 0700 and has mode 0600; a peer of another user than ours or root is turned away.
+//! With a gateway of another user in settings, its group may enter the folder (0750) and connect
+//! (0660), and of that group that user alone is served.
 
 use std::fs::{self, File};
 use std::io;
@@ -26,13 +28,18 @@ pub enum ListenError {
     #[error("{0} is in the way and no socket: move it away, or set socket in runtime.toml")]
     InTheWay(PathBuf),
     /// Others may write into its folder.
-    #[error("folder {path} of the socket has mode {mode:o}: run chmod 700 on it")]
+    #[error("folder {path} of the socket has mode {mode:o}: run chmod {wanted:o} on it")]
     TooOpen {
         /// The folder.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+        /// The widest permission bits allowed.
+        wanted: u32,
     },
+    /// The gateway's user is not known here.
+    #[error("there is no user {0:?}: set gateway_user in runtime.toml to a name or number")]
+    NoUser(String),
     /// A file or folder cannot be used.
     #[error("cannot use {path}: {source}")]
     Io {
@@ -68,11 +75,61 @@ impl Lock {
     }
 }
 
+/// Whom the door is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gateway {
+    /// A gateway of our own user.
+    Ours,
+    /// A gateway of this user, with whom we share a group.
+    OfUser(u32),
+}
+
+impl Gateway {
+    /// Returns whom the settings name, by number or by name.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn named(user: Option<&str>) -> Result<Self, ListenError> {
+        let Some(user) = user else {
+            return Ok(Self::Ours);
+        };
+        if let Ok(number) = user.parse() {
+            return Ok(Self::OfUser(number));
+        }
+        let path = Path::new("/etc/passwd");
+        let text = fs::read_to_string(path).map_err(failed(path))?;
+        number_of(&text, user)
+            .map(Self::OfUser)
+            .ok_or_else(|| ListenError::NoUser(user.to_owned()))
+    }
+
+    /// Returns the widest modes of the socket's folder and of the socket.
+    const fn modes(self) -> (u32, u32) {
+        match self {
+            Self::Ours => (0o700, 0o600),
+            Self::OfUser(_) => (0o750, 0o660),
+        }
+    }
+
+    fn admits(self, peer: u32) -> bool {
+        let own = rustix::process::geteuid().as_raw();
+        peer == own || peer == 0 || self == Self::OfUser(peer)
+    }
+}
+
+fn number_of(passwd: &str, user: &str) -> Option<u32> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == user && !user.is_empty()).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
 /// The open door. The socket's file is removed when dropped.
 #[derive(Debug)]
 pub struct Door {
     listener: UnixListener,
     path: PathBuf,
+    gateway: Gateway,
 }
 
 impl Door {
@@ -80,7 +137,7 @@ impl Door {
     ///
     /// # Errors
     /// When something else is there, its folder is open to others, or the system refuses.
-    pub async fn open(path: &Path, _lock: &Lock) -> Result<Self, ListenError> {
+    pub async fn open(path: &Path, gateway: Gateway, _lock: &Lock) -> Result<Self, ListenError> {
         let folder = path.parent().unwrap_or_else(|| Path::new("/"));
         private::create_directory(folder).map_err(failed(folder))?;
         let mode = fs::metadata(folder)
@@ -88,22 +145,25 @@ impl Door {
             .permissions()
             .mode()
             & 0o777;
-        if mode & 0o077 != 0 {
+        let (wanted, socket_mode) = gateway.modes();
+        if mode & !wanted != 0 {
             return Err(ListenError::TooOpen {
                 path: folder.to_owned(),
                 mode,
+                wanted,
             });
         }
         clear(path).await?;
         let listener = UnixListener::bind(path).map_err(failed(path))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed(path))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(socket_mode)).map_err(failed(path))?;
         Ok(Self {
             listener,
             path: path.to_owned(),
+            gateway,
         })
     }
 
-    /// Waits for the next caller of our own user or root.
+    /// Waits for the next caller who is the gateway's user, our own or root.
     ///
     /// # Errors
     /// When the system cannot accept.
@@ -111,8 +171,7 @@ impl Door {
         loop {
             let (stream, _) = self.listener.accept().await?;
             let peer = stream.peer_cred()?.uid();
-            let own = rustix::process::geteuid().as_raw();
-            if peer == own || peer == 0 {
+            if self.gateway.admits(peer) {
                 return Ok(stream);
             }
             tracing::warn!(uid = peer, "caller of another user turned away");
@@ -161,7 +220,7 @@ mod tests {
 
     use config::home::Home;
 
-    use super::{Door, ListenError, Lock};
+    use super::{Door, Gateway, ListenError, Lock, number_of};
 
     fn home() -> (tempfile::TempDir, Home) {
         let directory = tempfile::tempdir().expect("temporary directory");
@@ -183,12 +242,14 @@ mod tests {
         let (_directory, home) = home();
         let lock = Lock::take(&home).expect("lock");
         let path = home.runtime_socket();
-        let door = Door::open(&path, &lock).await.expect("door");
-        let busy = Door::open(&path, &lock).await;
+        let door = Door::open(&path, Gateway::Ours, &lock).await.expect("door");
+        let busy = Door::open(&path, Gateway::Ours, &lock).await;
         assert!(matches!(busy, Err(ListenError::Busy(_))));
         drop(door);
         drop(std::os::unix::net::UnixListener::bind(&path).expect("left behind"));
-        let door = Door::open(&path, &lock).await.expect("again");
+        let door = Door::open(&path, Gateway::Ours, &lock)
+            .await
+            .expect("again");
         let mode = fs::metadata(&path).expect("metadata").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         drop(door);
@@ -201,14 +262,47 @@ mod tests {
         let lock = Lock::take(&home).expect("lock");
         let path = home.runtime_socket();
         fs::write(&path, "somebody's").expect("write");
-        let refused = Door::open(&path, &lock).await;
+        let refused = Door::open(&path, Gateway::Ours, &lock).await;
         assert!(matches!(refused, Err(ListenError::InTheWay(_))));
         assert_eq!(fs::read_to_string(&path).expect("read"), "somebody's");
         fs::set_permissions(home.run(), fs::Permissions::from_mode(0o755)).expect("chmod");
-        let refused = Door::open(&path, &lock).await;
+        let refused = Door::open(&path, Gateway::Ours, &lock).await;
         assert!(matches!(
             refused,
             Err(ListenError::TooOpen { mode: 0o755, .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_gateway_of_another_user_is_let_in_by_its_group_alone() {
+        let (_directory, home) = home();
+        let lock = Lock::take(&home).expect("lock");
+        let path = home.runtime_socket();
+        let gateway = Gateway::named(Some("4711")).expect("a number");
+        for mode in [0o755, 0o770] {
+            fs::set_permissions(home.run(), fs::Permissions::from_mode(mode)).expect("chmod");
+            let refused = Door::open(&path, gateway, &lock).await;
+            assert!(matches!(refused, Err(ListenError::TooOpen { .. })));
+        }
+        fs::set_permissions(home.run(), fs::Permissions::from_mode(0o750)).expect("chmod");
+        let door = Door::open(&path, gateway, &lock).await.expect("door");
+        let mode = fs::metadata(&path).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        assert!(gateway.admits(4711) && gateway.admits(0));
+        assert!(!gateway.admits(4712) && !Gateway::Ours.admits(4711));
+        drop(door);
+    }
+
+    #[test]
+    fn a_user_is_found_by_name_or_not_at_all() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nloki-gateway:x:990:990::/:/bin/false\nbad:x\n";
+        assert_eq!(number_of(passwd, "loki-gateway"), Some(990));
+        for user in ["loki", "", "bad"] {
+            assert_eq!(number_of(passwd, user), None, "{user}");
+        }
+        assert!(matches!(
+            Gateway::named(Some("no-such-user-here")),
+            Err(ListenError::NoUser(_))
         ));
     }
 }

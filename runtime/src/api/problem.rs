@@ -10,10 +10,13 @@ use config::contract::id::RequestId;
 use config::contract::problem::{MEDIA_TYPE, Problem};
 use std::sync::Arc;
 
+use crate::approval::DecideError;
 use crate::memory::MemoryError;
 use crate::registry::RegistryError;
 use crate::session::StartError;
 use crate::session::acceptance::Unacceptable;
+use crate::session::gate::GateError;
+use crate::session::halt::HaltError;
 use crate::session::stop::StopError;
 use crate::store::StoreError;
 
@@ -168,6 +171,11 @@ fn unacceptable(why: &Unacceptable) -> Refused {
                 .detail(detail)
                 .fix(format!("leave {field} out: unset {variable}"))
         }
+        Unacceptable::Paths(_) => {
+            Problem::new("invalid-request", "The request cannot be carried out", 422)
+                .detail(detail)
+                .fix("name files or folders that exist in the project, within the operator's list")
+        }
         Unacceptable::UnknownProvider(unknown) => {
             Problem::new("unknown-provider", "The provider is not configured", 422)
                 .detail(detail)
@@ -205,6 +213,94 @@ impl From<StopError> for Refused {
                     .into()
             }
             StopError::Store(error) => internal(&error),
+        }
+    }
+}
+
+impl From<HaltError> for Refused {
+    fn from(error: HaltError) -> Self {
+        let detail = error.to_string();
+        match error {
+            HaltError::Unknown(id) => no_session(&id),
+            HaltError::NoCandidate(_) => Problem::new("no-live-session", "No session fits", 409)
+                .detail(detail)
+                .fix("list sessions with loki status")
+                .into(),
+            HaltError::Several { candidates, .. } => {
+                let mut problem = Problem::new("ambiguous-session", "Several sessions fit", 409)
+                    .detail(detail)
+                    .fix("name one: loki pause ID or loki resume ID");
+                problem.candidates = candidates.iter().map(ToString::to_string).collect();
+                problem.into()
+            }
+            HaltError::WrongState { .. } => {
+                Problem::new("wrong-state", "The session's state does not allow it", 409)
+                    .detail(detail)
+                    .fix("look at it with loki status")
+                    .into()
+            }
+            HaltError::Later { .. } => Problem::new("later", "It takes effect later", 503)
+                .detail(detail)
+                .fix("nothing more has to be asked; look at it with loki status")
+                .into(),
+            HaltError::Gate(error) => error.into(),
+            HaltError::Store(error) => internal(&error),
+        }
+    }
+}
+
+impl From<GateError> for Refused {
+    fn from(error: GateError) -> Self {
+        let detail = error.to_string();
+        match error {
+            GateError::MayNot(_) => Problem::new("may-not-approve", "You may not approve it", 403)
+                .detail(detail)
+                .fix("let somebody else approve it")
+                .into(),
+            GateError::NothingWaits(_) => {
+                Problem::new("nothing-waits", "Nothing waits for approval", 409)
+                    .detail(detail)
+                    .fix("look at it with loki status")
+                    .into()
+            }
+            GateError::Broken(_) => internal(&error),
+        }
+    }
+}
+
+impl From<DecideError> for Refused {
+    fn from(error: DecideError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DecideError::Unknown(_) => Problem::new("not-found", "There is no such approval", 404)
+                .detail(detail)
+                .fix("list what waits with GET /api/approvals or loki approvals list")
+                .into(),
+            DecideError::Decided { .. } => {
+                Problem::new("already-decided", "It cannot be decided any more", 409)
+                    .detail(detail)
+                    .fix("look at it with loki approvals show ID")
+                    .into()
+            }
+            DecideError::OtherDigest { .. } => {
+                Problem::new("other-action", "It is about another action", 409)
+                    .detail(detail)
+                    .fix("look at it again, then decide")
+                    .into()
+            }
+            DecideError::FourEyes(_) => {
+                Problem::new("may-not-approve", "You may not approve it", 403)
+                    .detail(detail)
+                    .fix("let somebody else approve it (approvals.four_eyes is on)")
+                    .into()
+            }
+            DecideError::NothingWaits(_) => {
+                Problem::new("nothing-waits", "Nothing waits for approval", 409)
+                    .detail(detail)
+                    .fix("look at it with loki status")
+                    .into()
+            }
+            DecideError::Store(error) => internal(&error),
         }
     }
 }
@@ -255,6 +351,12 @@ impl From<MemoryError> for Refused {
                 .detail(detail)
                 .fix("list them with GET /api/registry/learnings or loki memory list")
                 .into(),
+            MemoryError::NoEpisode(_) => {
+                Problem::new("not-found", "There is no such ended session", 404)
+                    .detail(detail)
+                    .fix("list them with GET /api/memory/episodes")
+                    .into()
+            }
             MemoryError::NoWords(_) => invalid(400, detail, "send ?query= with some words"),
             MemoryError::Text(_) | MemoryError::Expiry(_) => invalid(
                 422,

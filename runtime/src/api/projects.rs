@@ -43,6 +43,8 @@ pub(super) struct WantedTasks {
     status: Option<TaskStatus>,
     /// Id, alias or path.
     project: Option<String>,
+    /// Several of them, by commas: Loki Mode's parameter.
+    project_ids: Option<String>,
     limit: Option<u32>,
     offset: Option<u64>,
 }
@@ -106,6 +108,18 @@ pub(super) async fn remove(
     Ok((StatusCode::NO_CONTENT, [noted(&about(&view))?]).into_response())
 }
 
+/// Notes that a project was opened.
+pub(super) async fn access(
+    State(api): State<Api>,
+    Extension(statement): Extension<Arc<Statement>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Refused> {
+    empty_body("project.access", request).await?;
+    let view = api.registry.access(&id, &statement.caller).await?;
+    Ok(([noted(&about(&view))?], Json(view)).into_response())
+}
+
 /// Checks one project's folder.
 pub(super) async fn health(
     State(api): State<Api>,
@@ -160,14 +174,24 @@ pub(super) async fn tasks(
     Extension(statement): Extension<Arc<Statement>>,
     wanted: Result<Query<WantedTasks>, QueryRejection>,
 ) -> Result<Json<TaskList>, Refused> {
-    let fix = "use ?status=pending, in_progress, completed or failed, &project=ID, \
-               &limit=1 to 1000, &offset=NUMBER";
+    let fix = "use ?status=pending, in_progress, completed or failed, &project=ID \
+               or &project_ids=ID,ID, &limit=1 to 1000, &offset=NUMBER";
     let wanted = asked(wanted, fix)?;
     let page = (limit(wanted.limit)?, wanted.offset.unwrap_or_default());
-    let project = wanted.project.as_deref();
+    let several = wanted.project_ids.as_deref().map(|ids| ids.split(','));
+    let named: Vec<&str> = wanted
+        .project
+        .as_deref()
+        .into_iter()
+        .chain(several.into_iter().flatten())
+        .collect();
+    if named.len() > NAMED_MAX {
+        let detail = format!("{} projects are named, not 1 to {NAMED_MAX}", named.len());
+        return Err(invalid(400, detail, fix));
+    }
     let tasks = api
         .registry
-        .tasks(wanted.status, project, page, &statement.caller)
+        .tasks(wanted.status, &named, page, &statement.caller)
         .await?;
     Ok(Json(tasks))
 }
@@ -199,3 +223,5 @@ fn about(view: &ProjectView) -> Note {
 const LIMIT_DEFAULT: u32 = 100;
 const LIMIT_MAX: u32 = 1_000;
 const DEPTH_DEFAULT: u32 = 3;
+/// Most projects that a question about tasks names.
+const NAMED_MAX: usize = 100;

@@ -66,7 +66,7 @@ pub(super) async fn stop(
 ) -> Result<Response, Refused> {
     let parsed: SessionId = id.parse().map_err(|_| no_session(&id))?;
     empty_body("session.stop", request).await?;
-    stopped(&api.sessions.stop(&parsed, &statement).await?)
+    controlled(&api.sessions.stop(&parsed, &statement).await?)
 }
 
 /// Stops the only live session.
@@ -76,10 +76,54 @@ pub(super) async fn stop_only(
     request: Request,
 ) -> Result<Response, Refused> {
     empty_body("control.stop", request).await?;
-    stopped(&api.sessions.stop_only(&statement).await?)
+    controlled(&api.sessions.stop_only(&statement).await?)
 }
 
-fn stopped(view: &SessionView) -> Result<Response, Refused> {
+/// Pauses one session; answers when nothing of it runs any more.
+pub(super) async fn pause(
+    State(api): State<Api>,
+    Extension(statement): Extension<Arc<Statement>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let parsed: SessionId = id.parse().map_err(|_| no_session(&id))?;
+    empty_body("session.pause", request).await?;
+    controlled(&api.sessions.pause(&parsed, &statement).await?)
+}
+
+/// Pauses the only session that works.
+pub(super) async fn pause_only(
+    State(api): State<Api>,
+    Extension(statement): Extension<Arc<Statement>>,
+    request: Request,
+) -> Result<Response, Refused> {
+    empty_body("control.pause", request).await?;
+    controlled(&api.sessions.pause_only(&statement).await?)
+}
+
+/// Approves what one session waits for, or lets it go on.
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Extension(statement): Extension<Arc<Statement>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let parsed: SessionId = id.parse().map_err(|_| no_session(&id))?;
+    empty_body("session.resume", request).await?;
+    controlled(&api.sessions.resume(&parsed, &statement).await?)
+}
+
+/// Resumes the only session that is paused or waits for a person.
+pub(super) async fn resume_only(
+    State(api): State<Api>,
+    Extension(statement): Extension<Arc<Statement>>,
+    request: Request,
+) -> Result<Response, Refused> {
+    empty_body("control.resume", request).await?;
+    controlled(&api.sessions.resume_only(&statement).await?)
+}
+
+fn controlled(view: &SessionView) -> Result<Response, Refused> {
     let note = Note::about("session", view.id.as_str()).with("state", view.state.name());
     Ok(([noted(&note)?], Json(view)).into_response())
 }

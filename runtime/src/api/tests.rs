@@ -1,5 +1,6 @@
 mod door;
 mod learnings;
+mod memory;
 mod projects;
 mod refusals;
 mod sessions;

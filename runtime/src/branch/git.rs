@@ -246,6 +246,7 @@ impl Git {
             input: None,
             connect_ports: Vec::new(),
             umask: self.umask,
+            room: None,
         };
         let finished = self
             .sandbox
@@ -273,6 +274,7 @@ impl Git {
             input: call.input,
             connect_ports: Vec::new(),
             umask: self.umask,
+            room: None,
         };
         let finished = self
             .sandbox
@@ -288,6 +290,11 @@ impl Answer {
         String::from_utf8_lossy(&self.0.stdout)
             .trim_end()
             .to_owned()
+    }
+
+    /// Returns the whole answer.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
     }
 
     /// Returns the answer's lines.

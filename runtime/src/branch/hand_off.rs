@@ -47,7 +47,7 @@ impl Workspace {
                 hand_off.place = HandOffPlace::Project;
                 notes.extend(note);
             }
-            Err(error) => notes.push(self.how_to_fetch(&error)),
+            Err(error) => notes.push(self.how_to_fetch(&error.to_string())),
         }
         if hand_off.place == HandOffPlace::Project && protection == Protection::Off {
             match self.forward().await {
@@ -60,6 +60,19 @@ impl Workspace {
         }
         hand_off.note = (!notes.is_empty()).then(|| notes.join("; "));
         Ok(hand_off)
+    }
+
+    /// Tells that the last checkpoint stays in the runtime's own repository, and why.
+    #[must_use]
+    pub fn kept_back(&self, why: &str) -> HandOff {
+        HandOff {
+            branch: self.branch.clone(),
+            place: HandOffPlace::Runtime,
+            commit: self.tip.clone(),
+            commits: 0,
+            files_changed: 0,
+            note: Some(self.how_to_fetch(why)),
+        }
     }
 
     /// Checks the branch, and every object, in the runtime's own repository.
@@ -142,9 +155,9 @@ impl Workspace {
         Ok(references)
     }
 
-    fn how_to_fetch(&self, error: &BranchError) -> String {
+    fn how_to_fetch(&self, why: &str) -> String {
         format!(
-            "{error}; the branch is kept; fix: make the project writable, then `git fetch {} {}:{}` there",
+            "{why}; the branch is kept; to take it: `git fetch {} {}:{}` in the project",
             self.folder.repository().display(),
             self.branch,
             self.branch

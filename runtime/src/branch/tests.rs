@@ -217,7 +217,7 @@ async fn a_project_that_cannot_be_written_keeps_its_branch_in_the_runtime() {
         "{note}"
     );
     assert!(
-        note.contains("; fix: make the project writable, then `git fetch /"),
+        note.contains("; the branch is kept; to take it: `git fetch /"),
         "{note}"
     );
     assert_eq!(scene.portrait(), before);

@@ -3,10 +3,10 @@
 //! Invariant: a project can neither hold up nor bloat an answer; what is left out is said. A file is
 //! read again only when it has changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest as hash};
 use config::contract::registry::{ProjectView, TaskSource, TaskStatus, TaskView};
@@ -25,61 +25,113 @@ pub(crate) struct QueueTask {
     ended_at: Option<String>,
 }
 
-/// The tasks of one project's queue.
+/// What one queue file holds.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct QueueFile {
     pub(crate) tasks: Vec<QueueTask>,
-    /// Files that were left out, in whole or in part, and why.
-    pub(crate) left_out: Vec<String>,
+    /// Why the file was left out, in whole or in part.
+    pub(crate) left_out: Option<String>,
 }
 
-/// The queues that were read, by project path.
+/// The queue files that were read, by project path.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
-    read: Mutex<HashMap<String, Read>>,
+    kept: Mutex<Kept>,
 }
 
+#[derive(Debug, Default)]
+struct Kept {
+    files: HashMap<String, [Option<Seen>; FILES.len()]>,
+    /// What all of them weigh together.
+    weight: u64,
+}
+
+/// A file as it was when it was last read.
 #[derive(Clone, Debug)]
-struct Read {
-    prints: Prints,
-    queue: Arc<Queue>,
+struct Seen {
+    print: Print,
+    file: Arc<QueueFile>,
 }
-
-type Prints = [Option<Print>; FILES.len()];
 
 impl Queues {
-    /// Returns the queue of the project at a canonical path; an unreachable one is empty.
-    pub(crate) fn of(&self, path: &str) -> Arc<Queue> {
-        let Ok(folder) = Folder::open(Path::new(path)).and_then(|it| it.below(".loki/queue"))
-        else {
-            self.table().remove(path);
-            return Arc::default();
+    /// Returns the queue files of the project at a canonical path that hold tasks of this status, or
+    /// all. An unreachable project has none.
+    ///
+    /// A file is known by its own print, so that a question for one status looks at no more than the
+    /// files of that status, and an unchanged file costs one look.
+    pub(crate) fn of(&self, path: &str, status: Option<TaskStatus>) -> Vec<Arc<QueueFile>> {
+        let Ok(folder) = Folder::open(&Path::new(path).join(".loki/queue")) else {
+            self.kept().forget(path);
+            return Vec::new();
         };
-        let prints = FILES.map(|(name, _)| folder.print(name));
-        if let Some(read) = self.table().get(path)
-            && read.prints == prints
-        {
-            return Arc::clone(&read.queue);
+        let mut files = Vec::new();
+        for (place, (name, held)) in FILES.iter().enumerate() {
+            if status.is_some_and(|status| status != *held) {
+                continue;
+            }
+            let Some(print) = folder.print(name) else {
+                continue;
+            };
+            let known = self.kept().known(path, place, print);
+            let file = known.unwrap_or_else(|| {
+                let file = Arc::new(read(&folder, name, *held));
+                self.kept().keep(path, place, print, &file);
+                file
+            });
+            files.push(file);
         }
-        let queue = Arc::new(read(&folder));
-        let mut table = self.table();
-        if table.len() >= KEPT_MAX {
-            table.clear();
-        }
-        let read = Read {
-            prints,
-            queue: Arc::clone(&queue),
-        };
-        table.insert(path.to_owned(), read);
-        queue
+        files
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<String, Read>> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn known(&self, path: &str, place: usize, print: Print) -> Option<Arc<QueueFile>> {
+        let seen = self.files.get(path)?[place].as_ref()?;
+        (seen.print == print).then(|| Arc::clone(&seen.file))
+    }
+
+    fn keep(&mut self, path: &str, place: usize, print: Print, file: &Arc<QueueFile>) {
+        if self.weight >= WEIGHT_MAX {
+            self.files.clear();
+            self.weight = 0;
+        }
+        let seen = Seen {
+            print,
+            file: Arc::clone(file),
+        };
+        self.weight += file.weight();
+        let places = self.files.entry(path.to_owned()).or_default();
+        if let Some(before) = places[place].replace(seen) {
+            self.weight = self.weight.saturating_sub(before.file.weight());
+        }
+    }
+
+    fn forget(&mut self, path: &str) {
+        let seen = self.files.remove(path).into_iter().flatten().flatten();
+        let weight: u64 = seen.map(|seen| seen.file.weight()).sum();
+        self.weight = self.weight.saturating_sub(weight);
+    }
+}
+
+impl QueueFile {
+    /// Returns about how many bytes of memory it takes.
+    fn weight(&self) -> u64 {
+        let texts = self.tasks.iter().map(QueueTask::weight).sum::<usize>();
+        (FILE_WEIGHT + texts) as u64
     }
 }
 
 impl QueueTask {
+    fn weight(&self) -> usize {
+        let times = [&self.started_at, &self.ended_at].into_iter().flatten();
+        let texts = [&self.id, &self.title, &self.kind].into_iter().chain(times);
+        size_of::<Self>() + texts.map(String::len).sum::<usize>()
+    }
+
     /// Returns the task as callers see it.
     pub(crate) fn view(&self, project: &ProjectView) -> TaskView {
         TaskView {
@@ -97,19 +149,15 @@ impl QueueTask {
     }
 }
 
-fn read(folder: &Folder) -> Queue {
-    let mut queue = Queue::default();
-    for (name, status) in FILES {
-        let left_out = match folder.read(name, FILE_BYTES_MAX) {
-            Ok(bytes) => add(&mut queue.tasks, &bytes, status).err(),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(why) = left_out {
-            queue.left_out.push(format!(".loki/queue/{name}: {why}"));
-        }
-    }
-    queue
+fn read(folder: &Folder, name: &str, status: TaskStatus) -> QueueFile {
+    let mut file = QueueFile::default();
+    let left_out = match folder.read(name, FILE_BYTES_MAX) {
+        Ok(bytes) => add(&mut file.tasks, &bytes, status).err(),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => Some(error.to_string()),
+    };
+    file.left_out = left_out.map(|why| format!(".loki/queue/{name}: {why}"));
+    file
 }
 
 /// Adds the tasks of one file. Says what was left out.
@@ -129,20 +177,16 @@ fn add(tasks: &mut Vec<QueueTask>, bytes: &[u8], status: TaskStatus) -> Result<(
             return Err("it holds no list of tasks".to_owned());
         }
     };
-    let first = tasks.len();
+    let mut ids = HashSet::new();
     let mut malformed = 0_u32;
-    for (index, item) in items.iter().enumerate() {
-        if tasks.len() >= TASKS_MAX {
-            return Err(format!("tasks beyond the project's first {TASKS_MAX}"));
-        }
+    for item in items.iter().take(TASKS_MAX) {
         match task(item, status) {
-            Some(task) if tasks[first..].iter().any(|other| other.id == task.id) => malformed += 1,
-            Some(task) => tasks.push(task),
-            None => malformed += 1,
+            Some(task) if ids.insert(task.id.clone()) => tasks.push(task),
+            Some(_) | None => malformed += 1,
         }
-        if index >= ITEMS_MAX {
-            return Err(format!("entries beyond the file's first {ITEMS_MAX}"));
-        }
+    }
+    if items.len() > TASKS_MAX {
+        return Err(format!("entries beyond the file's first {TASKS_MAX}"));
     }
     if malformed > 0 {
         return Err(format!(
@@ -214,11 +258,12 @@ const FILES: [(&str, TaskStatus); 6] = [
 ];
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-const ITEMS_MAX: usize = 1_000;
+/// Most tasks of a file.
 const TASKS_MAX: usize = 1_000;
 const TEXT_CHARACTERS_MAX: usize = 200;
-/// Most projects whose queues are kept in memory.
-const KEPT_MAX: usize = 2_000;
+/// Most bytes of queue files that are kept in memory, and what a file takes besides its tasks.
+const WEIGHT_MAX: u64 = 128 * 1024 * 1024;
+const FILE_WEIGHT: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -277,14 +322,30 @@ mod tests {
         let root = directory.path().canonicalize().unwrap();
         let path = root.to_str().unwrap();
         let queues = Queues::default();
-        assert_eq!(queues.of(path).tasks, []);
+        let in_progress = Some(TaskStatus::InProgress);
+        let check = |status: Option<TaskStatus>, expected: &[(&str, &str)]| {
+            let files = queues.of(path, status);
+            let found: Vec<_> = files.iter().flat_map(|file| titles(&file.tasks)).collect();
+            assert_eq!(found, expected, "{status:?}");
+        };
+        check(None, &[]);
         fs::create_dir_all(root.join(".loki/queue")).unwrap();
         let file = root.join(".loki/queue/in-progress.json");
         fs::write(&file, "[{\"id\":\"a\"}]").unwrap();
-        assert_eq!(titles(&queues.of(path).tasks), [("a", "a")]);
+        fs::write(root.join(".loki/queue/failed.json"), "[{\"id\":\"f\"}]").unwrap();
+        check(in_progress, &[("a", "a")]);
+        check(None, &[("a", "a"), ("f", "f")]);
+        assert!(std::sync::Arc::ptr_eq(
+            &queues.of(path, in_progress)[0],
+            &queues.of(path, None)[0]
+        ));
         fs::write(&file, "[{\"id\":\"a\"},{\"id\":\"b\"}]").unwrap();
-        assert_eq!(titles(&queues.of(path).tasks), [("a", "a"), ("b", "b")]);
+        check(in_progress, &[("a", "a"), ("b", "b")]);
+        fs::remove_file(&file).unwrap();
+        check(in_progress, &[]);
+        check(Some(TaskStatus::Failed), &[("f", "f")]);
         fs::remove_dir_all(root.join(".loki")).unwrap();
-        assert_eq!(queues.of(path).tasks, []);
+        check(None, &[]);
+        assert_eq!(queues.kept().weight, 0);
     }
 }

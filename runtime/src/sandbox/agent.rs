@@ -6,10 +6,45 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Confined, Sandbox, system};
+use jail::sandbox::{HOME, USER_NAME};
+
+use super::{Confined, Profile, Room, Sandbox, WayOut, system};
 use crate::folder::SessionFolder;
 
 impl Sandbox {
+    /// Confines a session's program as its profile asks. See [`Self::agent`].
+    #[must_use]
+    pub fn confine(
+        &self,
+        profile: &Profile,
+        folder: &SessionFolder,
+        program_and_arguments: Vec<OsString>,
+        variables: BTreeMap<String, String>,
+        input: Option<PathBuf>,
+        way_out: Option<WayOut>,
+    ) -> Confined {
+        let mut confined = self.agent(folder, program_and_arguments, variables, input);
+        if profile.sandbox {
+            if let Some(way) = &way_out {
+                confined.environment.extend(way.outlet.variables());
+            }
+            for (name, value) in [("HOME", HOME), ("TMPDIR", "/tmp"), ("USER", USER_NAME)] {
+                confined
+                    .environment
+                    .insert(name.to_owned(), value.to_owned());
+            }
+            confined.directory.clone_from(&profile.project);
+            confined.write.clear();
+            confined.room = Some(Room::of_session(folder, profile).with_way_out(way_out));
+        } else if let Some(places) = &profile.allowed {
+            let workspace = folder.workspace();
+            confined.write = places.iter().map(|place| workspace.join(place)).collect();
+            confined.write.push(folder.private());
+            confined.read.push(workspace);
+        }
+        confined
+    }
+
     /// Confines an agent's program to its session's workspace and private folder.
     ///
     /// `variables` are added to the agent's own environment and win over it; but `HOME`, `TMPDIR` and
@@ -46,6 +81,7 @@ impl Sandbox {
             input,
             connect_ports: self.0.settings.connect_ports.clone(),
             umask: AGENT_UMASK,
+            room: None,
         }
     }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::Room;
+
 /// A program with what it may reach besides the system's own files.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Confined {
     /// The program, looked up in the environment's `PATH`, and its arguments.
     pub program_and_arguments: Vec<OsString>,
@@ -23,4 +25,7 @@ pub struct Confined {
     pub connect_ports: Vec<u16>,
     /// The permission bits that its new files do not get.
     pub umask: u32,
+    /// Its world, if it runs in the sandbox. Then the paths of `directory` and `environment` are names
+    /// inside, and `write` is empty.
+    pub room: Option<Room>,
 }

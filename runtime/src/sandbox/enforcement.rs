@@ -1,34 +1,138 @@
-//! What stands behind each promised control in the base jail.
+//! What stands behind each promised control, in the base jail and in the sandbox.
 //!
 //! Invariant: a control is said to be the kernel's only where the probe tried it and was refused.
 
 use config::contract::session::{Enforcement, Layer};
+use config::runtime::Sandbox as Settings;
+
+use super::Profile;
 
 /// Lists the controls in the order in which they are shown.
-pub(super) fn list(layers: &jail::Layers) -> Vec<Enforcement> {
+pub(super) fn list(
+    layers: &jail::Layers,
+    profile: &Profile,
+    settings: &Settings,
+) -> Vec<Enforcement> {
+    let sandbox = layers.sandbox.as_ref().filter(|_| profile.sandbox);
     let files = |control, remark| of_layer(control, &layers.file_system, remark);
-    vec![
-        files("reads outside the workspace", Some(READABLE)),
+    let readable = if sandbox.is_some() { VISIBLE } else { READABLE };
+    let mut controls = vec![
+        files("reads outside the workspace", Some(readable)),
         files("writes outside the workspace", None),
         files("Loki's own data, keys and audit", None),
         files("the project's repository", None),
         no_new_privileges(layers),
-        of_layer(
-            "outgoing TCP but to listed ports",
+    ];
+    if profile.allowed.is_some() {
+        let remark = sandbox.is_none().then_some(MODES);
+        controls.push(files("writes outside the allowed paths", remark));
+    }
+    // With the sandbox there is nobody outside whom these could reach.
+    let (tcp, signals, sockets) = match sandbox {
+        Some(sandbox) => (&sandbox.network, &sandbox.namespaces, &sandbox.network),
+        None => (
             &layers.network_tcp,
-            None,
-        ),
-        of_layer("signals to outside processes", &layers.signals, None),
-        of_layer(
-            "abstract sockets of outside processes",
+            &layers.signals,
             &layers.abstract_sockets,
-            None,
         ),
-        unavailable("network isolation", NOT_BUILT),
-        unavailable("seccomp", NOT_BUILT),
-        unavailable("resource limits", NOT_BUILT),
-        unavailable("protected git metadata", OWN_CLONE),
-    ]
+    };
+    controls.extend([
+        of_layer("outgoing TCP but to listed ports", tcp, None),
+        of_layer("signals to outside processes", signals, None),
+        of_layer("abstract sockets of outside processes", sockets, None),
+    ]);
+    match sandbox {
+        Some(sandbox) => controls.extend([
+            of_layer("network isolation", &sandbox.network, None),
+            of_layer("seccomp", &sandbox.system_calls, None),
+            limits(sandbox, settings),
+            of_layer(
+                "protected git metadata",
+                &sandbox.root,
+                Some("what does not exist when the agent starts is not bound"),
+            ),
+            of_layer(
+                "read-only root, own user and processes",
+                &sandbox.root,
+                None,
+            ),
+            if profile.variables {
+                unavailable("credentials stay outside", CREDENTIALS)
+            } else {
+                of_layer("credentials stay outside", &sandbox.namespaces, None)
+            },
+        ]),
+        None => controls.extend([
+            unavailable("network isolation", NO_SANDBOX),
+            unavailable("seccomp", NO_SANDBOX),
+            unavailable("resource limits", NO_SANDBOX),
+            unavailable("protected git metadata", OWN_CLONE),
+        ]),
+    }
+    controls
+}
+
+/// Returns why the sandbox cannot be enforced, if it cannot.
+pub(super) fn sandbox_shortage(layers: &jail::Layers, settings: &Settings) -> Option<String> {
+    let Some(sandbox) = &layers.sandbox else {
+        return Some(NOT_PROBED.to_owned());
+    };
+    let required = [
+        ("namespaces", &sandbox.namespaces),
+        ("root", &sandbox.root),
+        ("network", &sandbox.network),
+        ("system_calls", &sandbox.system_calls),
+    ];
+    let limited = [
+        ("cpu", &sandbox.cpu, settings.cpu_percent_max > 0),
+        ("memory", &sandbox.memory, settings.memory_bytes_max > 0),
+        ("processes", &sandbox.processes, settings.processes_max > 0),
+    ];
+    let may_lack = |name: &str| settings.may_lack.iter().any(|lacked| lacked == name);
+    let limited = limited
+        .into_iter()
+        .filter(|(name, _, asked)| *asked && !may_lack(name))
+        .map(|(name, layer, _)| (name, layer));
+    required
+        .into_iter()
+        .chain(limited)
+        .find_map(|(name, layer)| shortage(layer).map(|why| format!("{name}: {why}")))
+}
+
+fn shortage(layer: &jail::Layer) -> Option<&str> {
+    match layer {
+        jail::Layer::Enforced => None,
+        jail::Layer::Partial { gap: why } | jail::Layer::Unavailable { reason: why } => Some(why),
+        jail::Layer::NotAsked => Some(NOT_PROBED),
+    }
+}
+
+/// Tells of the limits of the whole tree: as strong as the weakest that was asked for.
+fn limits(sandbox: &jail::SandboxLayers, settings: &Settings) -> Enforcement {
+    let limits = [
+        ("cpu", &sandbox.cpu, settings.cpu_percent_max > 0),
+        ("memory", &sandbox.memory, settings.memory_bytes_max > 0),
+        ("processes", &sandbox.processes, settings.processes_max > 0),
+    ];
+    let missing: Vec<String> = limits
+        .iter()
+        .filter_map(|(name, layer, asked)| {
+            if *asked {
+                shortage(layer).map(|why| format!("{name}: {why}"))
+            } else {
+                Some(format!("{name}: the operator set no limit"))
+            }
+        })
+        .collect();
+    Enforcement {
+        control: "resource limits".to_owned(),
+        layer: if missing.is_empty() {
+            Layer::Kernel
+        } else {
+            Layer::Advisory
+        },
+        reason: (!missing.is_empty()).then(|| missing.join("; ")),
+    }
 }
 
 /// Returns why the base jail cannot be enforced, if it cannot.
@@ -105,7 +209,12 @@ fn unavailable(control: &str, reason: &str) -> Enforcement {
 
 const READABLE: &str = "the system's programs and the folders of jail.read can be read, and /proc \
                         shows names and arguments of other processes";
-const NOT_BUILT: &str = "the sandbox is not built in this version";
+const VISIBLE: &str = "the system's programs and the folders of jail.read can be read";
+const MODES: &str = "modes, owners and times of files in the workspace are not covered without the \
+                     sandbox";
+const CREDENTIALS: &str = "the operator gives the provider's variables to the program inside \
+                           (sandbox.credentials_in_sandbox)";
+const NO_SANDBOX: &str = "this session does not run in the sandbox";
 const NOT_PROBED: &str = "it was not tried on this host";
 const NO_NEW_PRIVILEGES_MISSING: &str = "the kernel did not set no new privileges";
 const OWN_CLONE: &str = "an agent can change settings and hooks of its own clone; the runtime runs \

@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
 use super::*;
-use crate::scene::{Scene, settings};
+use crate::scene::{Scene, sandbox_settings, settings};
 
 /// Runs a script as an agent that must not get what it asks for.
 #[track_caller]
@@ -31,7 +31,7 @@ fn settings_that_uncover_lokis_data_are_refused() {
             read: vec![path.clone()],
             ..settings()
         };
-        let found = Sandbox::probe(&scene.home, &settings);
+        let found = Sandbox::probe(&scene.home, &settings, &sandbox_settings());
         assert!(
             matches!(found, Err(SandboxError::Uncovered { .. })),
             "{path:?}"
@@ -41,7 +41,7 @@ fn settings_that_uncover_lokis_data_are_refused() {
         read: vec!["relative".into()],
         ..settings()
     };
-    let found = Sandbox::probe(&scene.home, &settings);
+    let found = Sandbox::probe(&scene.home, &settings, &sandbox_settings());
     assert!(matches!(found, Err(SandboxError::Relative { .. })));
 }
 
@@ -262,15 +262,21 @@ fn a_host_without_the_base_jail_is_refused_unless_allowed() {
         inner.settings.require_enforcement = require_enforcement;
         Sandbox(Arc::new(inner))
     };
-    let strict = sandbox(false, false).admit().unwrap_err().to_string();
+    let strict = sandbox(false, false)
+        .admit(&scene.profile(false))
+        .unwrap_err()
+        .to_string();
     assert!(strict.starts_with(
         "cannot enforce the base jail on this host: this kernel has no Landlock; fix: "
     ));
-    let all = sandbox(true, true).admit().unwrap_err().to_string();
+    let all = sandbox(true, true)
+        .admit(&scene.profile(false))
+        .unwrap_err()
+        .to_string();
     assert!(all.starts_with("cannot enforce reads outside the workspace, writes outside"));
     let lenient = sandbox(true, false);
-    assert!(lenient.admit().is_ok());
-    let writes = &lenient.enforcement()[1];
+    assert!(lenient.admit(&scene.profile(false)).is_ok());
+    let writes = &lenient.enforcement(&scene.profile(false))[1];
     assert_eq!(writes.layer, Layer::Advisory);
     assert_eq!(
         writes.reason.as_deref(),
@@ -283,11 +289,47 @@ fn a_host_without_the_base_jail_is_refused_unless_allowed() {
 }
 
 #[test]
+fn a_host_without_the_sandbox_refuses_sessions_that_ask_for_it() {
+    let scene = Scene::empty();
+    let missing = || jail::Layer::Unavailable {
+        reason: "this kernel has it not; fix: another".to_owned(),
+    };
+    let admitted = |change: &dyn Fn(&mut jail::SandboxLayers), may_lack: &[&str], asked: bool| {
+        let mut inner = Arc::into_inner(scene.sandbox().0).unwrap();
+        change(inner.layers.sandbox.as_mut().unwrap());
+        inner.sandbox.may_lack = may_lack.iter().map(|name| (*name).to_owned()).collect();
+        Sandbox(Arc::new(inner))
+            .admit(&scene.profile(asked))
+            .map_err(|error| error.to_string())
+    };
+    let all = ["cpu", "memory", "processes"];
+    let layers: [fn(&mut jail::SandboxLayers) -> &mut jail::Layer; 4] = [
+        |layers| &mut layers.namespaces,
+        |layers| &mut layers.root,
+        |layers| &mut layers.network,
+        |layers| &mut layers.system_calls,
+    ];
+    for layer in layers {
+        let change = &|layers: &mut jail::SandboxLayers| *layer(layers) = missing();
+        let why = admitted(change, &all, true).unwrap_err();
+        assert!(
+            why.contains("this kernel has it not; fix: another"),
+            "{why}"
+        );
+        assert_eq!(admitted(change, &all, false), Ok(()));
+    }
+    let memory = |layers: &mut jail::SandboxLayers| layers.memory = missing();
+    let why = admitted(&memory, &["cpu", "processes"], true).unwrap_err();
+    assert!(why.contains("memory: this kernel"), "{why}");
+    assert_eq!(admitted(&memory, &all, true), Ok(()));
+}
+
+#[test]
 fn what_is_not_built_is_never_called_enforced() {
     let scene = Scene::empty();
     let found: Vec<_> = scene
         .sandbox()
-        .enforcement()
+        .enforcement(&scene.profile(false))
         .into_iter()
         .map(|enforcement| (enforcement.control, enforcement.layer))
         .collect();

@@ -14,8 +14,10 @@ use jail::request::GRACE_MAX;
 use jail::{Exit, Layers, Report, Request, StoppedBy};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::time::Instant;
 
 use super::SandboxError;
+use crate::egress::Door;
 
 /// A running process tree. Dropping it kills the tree.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Tree {
     error: Option<ChildStderr>,
     supervisor: u32,
     files: Files,
+    /// The tree's way out, if it has one; it ends with the tree.
+    _door: Option<Door>,
     bytes_left: u64,
     bytes_max: u64,
     cut: Option<Cut>,
@@ -95,6 +99,7 @@ pub(super) struct Files {
     pub(super) policy: PathBuf,
     pub(super) report: PathBuf,
     pub(super) layers: PathBuf,
+    pub(super) door: PathBuf,
 }
 
 impl Finished {
@@ -109,6 +114,7 @@ impl Tree {
     pub(super) fn new(
         mut child: Child,
         files: Files,
+        door: Option<Door>,
         bytes_max: u64,
     ) -> Result<Self, SandboxError> {
         let gone = || SandboxError::NotRun("its supervisor has ended".to_owned());
@@ -119,6 +125,7 @@ impl Tree {
             supervisor: child.id().ok_or_else(gone)?,
             child,
             files,
+            _door: door,
             bytes_left: bytes_max,
             bytes_max,
             cut: None,
@@ -176,6 +183,31 @@ impl Tree {
     /// As [`Self::stop`].
     pub async fn kill(&mut self) -> Result<(), SandboxError> {
         self.request(Request::Kill).await
+    }
+
+    /// Halts the whole tree and waits until nothing of it runs. A tree that ended meanwhile, or is
+    /// about to, is no error.
+    ///
+    /// # Errors
+    /// When the supervisor cannot be told, or something of the tree still runs after a while.
+    pub async fn freeze(&mut self) -> Result<(), SandboxError> {
+        self.request(Request::Freeze).await?;
+        let give_up = Instant::now() + FREEZE_TIME_MAX;
+        while is_running(self.supervisor) {
+            if Instant::now() > give_up {
+                return Err(SandboxError::NotFrozen);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Lets a frozen tree go on. Does not wait.
+    ///
+    /// # Errors
+    /// As [`Self::stop`].
+    pub async fn thaw(&mut self) -> Result<(), SandboxError> {
+        self.request(Request::Thaw).await
     }
 
     /// Waits until the whole tree is gone. Output that was not fetched is dropped.
@@ -265,6 +297,7 @@ impl Files {
             policy: file("policy"),
             report: file("report"),
             layers: file("layers"),
+            door: file("door"),
         }
     }
 }
@@ -308,6 +341,17 @@ fn read_line<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     let line = std::fs::read(path).ok()?;
     serde_json::from_slice(&line).ok()
 }
+
+/// Tells whether anything below the supervisor may still run: neither frozen nor gone.
+fn is_running(supervisor: u32) -> bool {
+    let halted = jail::tree::is_frozen(supervisor).unwrap_or(false);
+    !halted && jail::tree::is_inhabited(supervisor).unwrap_or(true)
+}
+
+/// The supervisor itself gives up sooner.
+const FREEZE_TIME_MAX: Duration = Duration::from_secs(5);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 const CHUNK_BYTES_MAX: usize = 16 * 1024;
 

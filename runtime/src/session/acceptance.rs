@@ -2,11 +2,13 @@
 //!
 //! Invariant: a caller can only tighten. No I/O, no async, no clock.
 
-use config::contract::session::{
-    AutonomyMode, NAME_BYTES_MAX, PRD_BYTES_MAX, StartSession, Tightening,
-};
+use config::contract::session::{NAME_BYTES_MAX, PRD_BYTES_MAX, StartSession, Tightening};
 use config::runtime::RuntimeSettings;
+use config::runtime::autonomy::Autonomy;
+use config::runtime::commands::NO_DEFAULTS;
 
+use crate::approval::rules::Freedom;
+use crate::policy::{Policy, PolicyMistake};
 use crate::provider::{Command, Providers};
 
 /// What a judged request asks for; its project is checked by [`crate::project`].
@@ -24,6 +26,16 @@ pub struct Accepted {
     pub iterations_max: u32,
     /// Whether the work stays on the session's branch.
     pub branch_protection: bool,
+    /// How much it may do without being asked.
+    pub freedom: Freedom,
+    /// Which commands it may run.
+    pub policy: Policy,
+    /// What the caller blocks besides the runtime's.
+    pub blocked_commands: Vec<String>,
+    /// Whether its programs run in the sandbox.
+    pub sandbox: bool,
+    /// The only paths that it may write, as the caller has them.
+    pub allowed_paths: Option<Vec<String>>,
 }
 
 /// Why a request was not accepted.
@@ -55,6 +67,9 @@ pub enum Unacceptable {
         /// The variable that sets it.
         variable: &'static str,
     },
+    /// The paths that may be written cannot be what they are.
+    #[error("tighten.allowed_paths (LOKI_ALLOWED_PATHS): {0}")]
+    Paths(#[from] crate::sandbox::PathError),
     /// The provider is not configured.
     #[error(transparent)]
     UnknownProvider(#[from] crate::provider::UnknownProvider),
@@ -71,9 +86,13 @@ pub fn judge(
 ) -> Result<Accepted, Unacceptable> {
     check_prd(&request)?;
     check_project(&request.project)?;
-    let branch_protection = tightened(&request.tighten, settings.branch_protection)?;
+    let branch_protection = branch_protection(&request.tighten, settings.branch_protection)?;
+    let freedom = freedom(&request.tighten, &settings.autonomy)?;
+    let blocked_commands = request.tighten.blocked_commands.clone().unwrap_or_default();
+    let policy = policy(&blocked_commands, settings)?;
     let iterations_max = iterations_max(&request, settings.sessions.iterations_max)?;
     let provider = providers.find(request.provider.as_deref())?.clone();
+    let sandbox = sandboxed(&request.tighten, settings, &provider)?;
     Ok(Accepted {
         prd_name: request.prd.name,
         prd_text: request.prd.text,
@@ -81,7 +100,41 @@ pub fn judge(
         provider,
         iterations_max,
         branch_protection,
+        freedom,
+        policy,
+        blocked_commands,
+        sandbox,
+        allowed_paths: request.tighten.allowed_paths,
     })
+}
+
+/// Returns whether the session runs in the sandbox. What is given to a program inside is the agent's,
+/// so a provider's variables are not, unless the operator says so.
+fn sandboxed(
+    asked: &Tightening,
+    settings: &RuntimeSettings,
+    provider: &Command,
+) -> Result<bool, Unacceptable> {
+    let enabled = settings.sandbox.enabled;
+    if asked.sandbox == Some(false) && enabled {
+        return Err(Unacceptable::Loosens {
+            field: "tighten.sandbox",
+            variable: "LOKI_SANDBOX_MODE",
+        });
+    }
+    let sandbox = enabled || asked.sandbox == Some(true);
+    if sandbox && !settings.sandbox.credentials && !provider.variables().is_empty() {
+        let names: Vec<_> = provider.variables().keys().map(String::as_str).collect();
+        let why = format!(
+            "{} gets variables of the runtime, which its agent could read in the sandbox: {}",
+            provider.name(),
+            names.join(", ")
+        );
+        let fix = "take them out of the provider's `environment`, or let the operator set \
+                   sandbox.credentials_in_sandbox";
+        return invalid("provider", why, fix);
+    }
+    Ok(sandbox)
 }
 
 fn check_prd(request: &StartSession) -> Result<(), Unacceptable> {
@@ -139,42 +192,57 @@ fn iterations_max(request: &StartSession, most: u32) -> Result<u32, Unacceptable
     }
 }
 
-/// Returns whether branches are protected after the caller's tightening.
-fn tightened(asked: &Tightening, protected: bool) -> Result<bool, Unacceptable> {
-    let unbuilt = [
-        (
-            asked.sandbox == Some(true),
-            "tighten.sandbox",
-            "LOKI_SANDBOX_MODE",
-        ),
-        (
-            asked.staged_autonomy == Some(true),
-            "tighten.staged_autonomy",
-            "LOKI_STAGED_AUTONOMY",
-        ),
-        (
-            asked
-                .autonomy_mode
-                .is_some_and(|mode| mode != AutonomyMode::Perpetual),
-            "tighten.autonomy_mode",
-            "LOKI_AUTONOMY_MODE",
-        ),
-        (
-            asked.allowed_paths.is_some(),
-            "tighten.allowed_paths",
-            "LOKI_ALLOWED_PATHS",
-        ),
-        (
-            asked.blocked_commands.is_some(),
-            "tighten.blocked_commands",
-            "LOKI_BLOCKED_COMMANDS",
-        ),
-    ];
-    for (is_asked, field, variable) in unbuilt {
-        if is_asked {
-            return Err(Unacceptable::NotEnforced { field, variable });
-        }
+/// Returns how much the session may do after the caller's tightening.
+fn freedom(asked: &Tightening, settings: &Autonomy) -> Result<Freedom, Unacceptable> {
+    let mode = asked.autonomy_mode.unwrap_or(settings.mode);
+    if mode < settings.mode {
+        return Err(Unacceptable::Loosens {
+            field: "tighten.autonomy_mode",
+            variable: "LOKI_AUTONOMY_MODE",
+        });
     }
+    let staged = asked.staged_autonomy.unwrap_or(settings.staged);
+    if settings.staged && !staged {
+        return Err(Unacceptable::Loosens {
+            field: "tighten.staged_autonomy",
+            variable: "LOKI_STAGED_AUTONOMY",
+        });
+    }
+    Ok(Freedom { mode, staged })
+}
+
+/// Returns the command policy after the caller's tightening.
+fn policy(blocked: &[String], settings: &RuntimeSettings) -> Result<Policy, Unacceptable> {
+    if blocked.iter().any(|entry| entry == NO_DEFAULTS) {
+        return Err(Unacceptable::Loosens {
+            field: "tighten.blocked_commands",
+            variable: "LOKI_BLOCKED_COMMANDS",
+        });
+    }
+    let bad = |mistake: &PolicyMistake| Unacceptable::Invalid {
+        field: "tighten.blocked_commands",
+        why: mistake.why.clone(),
+        fix: mistake.fix.clone(),
+    };
+    if blocked.len() > BLOCKED_MAX {
+        let why = format!("has more than {BLOCKED_MAX} entries");
+        return invalid("tighten.blocked_commands", why, "send fewer");
+    }
+    let policy = Policy::new(&settings.commands).map_err(|mistakes| {
+        mistakes
+            .iter()
+            .map(bad)
+            .next_back()
+            .unwrap_or(Unacceptable::NotEnforced {
+                field: "tighten.blocked_commands",
+                variable: "LOKI_BLOCKED_COMMANDS",
+            })
+    })?;
+    policy.tightened(blocked).map_err(|mistake| bad(&mistake))
+}
+
+/// Returns whether branches are protected after the caller's tightening.
+fn branch_protection(asked: &Tightening, protected: bool) -> Result<bool, Unacceptable> {
     match (asked.branch_protection, protected) {
         (Some(false), true) => Err(Unacceptable::Loosens {
             field: "tighten.branch_protection",
@@ -192,6 +260,9 @@ fn invalid<T>(field: &'static str, why: impl Into<String>, fix: &str) -> Result<
         fix: fix.to_owned(),
     })
 }
+
+/// Most entries that a caller may add to the blocked commands.
+const BLOCKED_MAX: usize = 100;
 
 /// Longest accepted path in bytes (`PATH_MAX` of Linux, `include/uapi/linux/limits.h`).
 const PATH_BYTES_MAX: usize = 4096;

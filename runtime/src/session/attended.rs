@@ -7,15 +7,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::private;
+use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
+use super::halt::{self, Held};
 use super::live::Live;
 use super::orphans;
 use super::output::Output;
-use super::workshop::WorkError;
-use crate::sandbox::{Chunk, Confined, Cut, Sandbox, Tree};
-use crate::store::Process;
+use super::trail::Trail;
+use super::workshop::{WorkError, Workshop};
+use crate::sandbox::{Chunk, Confined, Cut, Tree};
+use crate::store::{NewEvent, Process};
 
 /// Bounds on one process tree.
 #[derive(Clone, Copy, Debug)]
@@ -94,24 +97,36 @@ impl Recorder {
 
 /// Starts a program and attends its tree until that is gone.
 pub(super) async fn attend(
-    live: &Live,
-    sandbox: &Sandbox,
+    workshop: &Workshop<'_>,
     confined: Confined,
     bounds: Bounds,
     recorder: &mut Recorder,
 ) -> Result<Attended, WorkError> {
-    if live.stop_request().is_some() {
+    let Workshop { live, trail, .. } = *workshop;
+    let held = halt::hold(live, trail).await?;
+    if held == Held::Stopped || live.stop_request().is_some() {
         return Ok(Attended::Stopped);
     }
-    let mut tree = sandbox.start(confined, bounds.output_bytes_max)?;
+    let in_sandbox = confined.room.is_some();
+    let mut tree = workshop.sandbox.start(confined, bounds.output_bytes_max)?;
     remember(live, &tree).await?;
-    let followed = follow(live, &mut tree, bounds, recorder).await;
+    let followed = follow(live, trail, &mut tree, bounds, recorder).await;
     if followed.is_err() {
         tree.kill().await?;
     }
     let ended = tree.wait().await;
     live.store().forget_processes(live.id()).await?;
     let (followed, ended) = (followed?, ended?);
+    if in_sandbox {
+        let report = &ended.report;
+        let usage = json!({
+            "user_cpu_ms": report.user_cpu_ms,
+            "system_cpu_ms": report.system_cpu_ms,
+            "memory_peak_bytes": report.memory_peak_bytes,
+            "out_of_memory_kills": report.out_of_memory_kills,
+        });
+        live.happened(vec![NewEvent::new("usage", usage)]).await?;
+    }
     Ok(match (followed, ended.cut) {
         (Followed::Stopped, _) => Attended::Stopped,
         (Followed::TooLong, _) => Attended::Cut(too_long(bounds.timeout)),
@@ -133,6 +148,7 @@ enum Followed {
 /// Takes the output until there is no more; asks the tree to end when it has to.
 async fn follow(
     live: &Live,
+    trail: &Trail,
     tree: &mut Tree,
     bounds: Bounds,
     recorder: &mut Recorder,
@@ -149,6 +165,20 @@ async fn follow(
             () = &mut deadline, if followed == Followed::ToTheEnd => {
                 followed = Followed::TooLong;
                 tree.stop(bounds.grace).await?;
+            }
+            () = live.pause_asked(), if followed == Followed::ToTheEnd => {
+                let since = Instant::now();
+                tree.freeze().await?;
+                match halt::hold(live, trail).await? {
+                    Held::Resumed => tree.thaw().await?,
+                    Held::Stopped => {
+                        // This thaws the tree, too.
+                        followed = Followed::Stopped;
+                        tree.stop(bounds.grace).await?;
+                    }
+                }
+                let later = deadline.deadline() + since.elapsed();
+                deadline.as_mut().reset(later);
             }
             _ = live.stop_asked(), if followed != Followed::Stopped => {
                 followed = Followed::Stopped;

@@ -12,11 +12,14 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::Ending;
+use super::halt::{Order, Wish};
 use super::state::{IllegalMove, Move};
 use super::stop;
 use crate::clock;
+use crate::policy::Policy;
 use crate::project::Project;
 use crate::provider::Command;
+use crate::sandbox::Profile;
 use crate::store::{NewEvent, Store, StoreError};
 
 /// What a session was asked to do.
@@ -28,8 +31,12 @@ pub struct Assignment {
     pub provider: Command,
     /// Where it works.
     pub project: Project,
+    /// How tightly its programs are held.
+    pub profile: Profile,
     /// Whether the work stays on the session's branch.
     pub branch_protection: bool,
+    /// Which commands it may run.
+    pub policy: Policy,
     /// The projects of which the session's starter may read; none means all.
     pub readable: Option<Vec<String>>,
     /// The request that started it.
@@ -55,6 +62,7 @@ pub struct Live {
     store: Store,
     view: watch::Sender<Arc<SessionView>>,
     stop: watch::Sender<Option<stop::Request>>,
+    wish: watch::Sender<Wish>,
     left: watch::Sender<bool>,
     at_work: AtomicBool,
     created: Instant,
@@ -70,6 +78,7 @@ impl Live {
             store,
             view: watch::Sender::new(Arc::new(view)),
             stop: watch::Sender::new(None),
+            wish: watch::Sender::new(Wish::Work(None)),
             left: watch::Sender::new(false),
             at_work: AtomicBool::new(false),
             created: Instant::now(),
@@ -231,6 +240,71 @@ impl Live {
     #[must_use]
     pub fn stop_request(&self) -> Option<stop::Request> {
         self.stop.borrow().clone()
+    }
+
+    /// Asks the session to pause; the first request counts.
+    pub fn ask_to_pause(&self, order: Order) {
+        self.wish.send_if_modified(|wish| match wish {
+            Wish::Pause(_) => false,
+            Wish::Work(_) => {
+                *wish = Wish::Pause(order);
+                true
+            }
+        });
+    }
+
+    /// Asks the session to go on.
+    pub fn ask_to_resume(&self, order: Order) {
+        self.wish.send_replace(Wish::Work(Some(order)));
+    }
+
+    /// Returns who wants it to pause, if anybody does.
+    pub(super) fn pause_order(&self) -> Option<Order> {
+        match &*self.wish.borrow() {
+            Wish::Pause(order) => Some(order.clone()),
+            Wish::Work(_) => None,
+        }
+    }
+
+    /// Returns whether somebody wants it to pause.
+    #[must_use]
+    pub fn is_pause_asked(&self) -> bool {
+        self.pause_order().is_some()
+    }
+
+    /// Waits until somebody wants it to pause.
+    pub(super) async fn pause_asked(&self) {
+        let mut wish = self.wish.subscribe();
+        // The sender lives in `self`, so that waiting for it does not fail.
+        let asked = wish.wait_for(|wish| matches!(wish, Wish::Pause(_)));
+        if asked.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits until nobody wants it to pause any more and returns who wanted it to go on.
+    pub(super) async fn resume_asked(&self) -> Option<Order> {
+        let mut wish = self.wish.subscribe();
+        let resumed = wish.wait_for(|wish| matches!(wish, Wish::Work(_))).await;
+        let order = resumed.map(|wish| match &*wish {
+            Wish::Work(order) => order.clone(),
+            Wish::Pause(_) => None,
+        });
+        match order {
+            Ok(order) => order,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Waits until the session is in a state that is wanted, or in a final one.
+    pub(super) async fn reached(&self, wanted: impl Fn(SessionState) -> bool) -> Arc<SessionView> {
+        let mut view = self.view.subscribe();
+        let there = |view: &Arc<SessionView>| wanted(view.state) || view.state.is_final();
+        let reached = view.wait_for(there).await.map(|view| Arc::clone(&view));
+        match reached {
+            Ok(view) => view,
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Says that the session's task is over.

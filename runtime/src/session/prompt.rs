@@ -28,6 +28,10 @@ pub struct Prompt<'prompt> {
     pub output: &'prompt str,
     /// The verify command; empty if there is none.
     pub verify: &'prompt [String],
+    /// Commands that it must not run.
+    pub blocked: &'prompt [String],
+    /// What people told the agent since the session began, oldest first.
+    pub guidance: &'prompt [String],
     /// What was learned before, most useful first.
     pub learnings: &'prompt [LearningView],
 }
@@ -50,6 +54,13 @@ impl Prompt<'_> {
                 format_args!("The work is done when this command succeeds: {command}\n"),
             );
         }
+        if !self.blocked.is_empty() {
+            let blocked = self.blocked.join(", ");
+            add(
+                &mut text,
+                format_args!("These commands are blocked, never run them: {blocked}\n"),
+            );
+        }
         add(
             &mut text,
             format_args!(
@@ -58,9 +69,20 @@ impl Prompt<'_> {
                 self.prd_text.trim_end()
             ),
         );
+        self.add_guidance(&mut text);
         self.add_learnings(&mut text);
         self.add_progress(&mut text);
         text
+    }
+
+    fn add_guidance(&self, text: &mut String) {
+        if self.guidance.is_empty() {
+            return;
+        }
+        text.push_str("\n# What people said since (newest last; it wins over the requirements)\n");
+        for said in self.guidance {
+            add(text, format_args!("\n{}\n", said.trim_end()));
+        }
     }
 
     fn add_learnings(&self, text: &mut String) {
@@ -171,6 +193,8 @@ mod tests {
             before: &[],
             output: "",
             verify: &[],
+            blocked: &[],
+            guidance: &[],
             learnings: &[],
         };
         assert_eq!(
@@ -200,6 +224,8 @@ mod tests {
             before: &before,
             output: "unused",
             verify: &["make".to_owned(), "test".to_owned()],
+            blocked: &[],
+            guidance: &[],
             learnings: &[],
         };
         let text = prompt.write();
@@ -241,6 +267,8 @@ mod tests {
             before: &[],
             output: "",
             verify: &[],
+            blocked: &[],
+            guidance: &[],
             learnings: &learnings,
         };
         let text = prompt.write();

@@ -10,21 +10,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use config::contract::learning::LearningView;
-use config::contract::session::{Enforcement, SessionState, Verification};
+use config::contract::session::{Enforcement, Layer, SessionState, Verification};
 use config::private;
 use config::runtime::RuntimeSettings;
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::attended::{Attended, Bounds, Recorder, attend};
+use super::gate::{self, Gatekeeper, Passage, Question};
 use super::learning;
 use super::live::Live;
 use super::prompt::Prompt;
+use super::questions;
 use super::trail::{RUNTIME, Trail};
 use super::verdict::{self, AgentEnd, Iteration, Verdict};
 use super::workshop::{WorkError, Workshop};
-use super::{Ending, Worker};
+use super::{Ending, Worker, outgoing};
+use crate::egress::{Outlet, Pending};
 use crate::folder::SessionFolder;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Profile, Sandbox, WayOut};
 use crate::store::NewEvent;
 
 /// Carries sessions out with real programs in the sandbox.
@@ -32,13 +36,25 @@ use crate::store::NewEvent;
 pub struct Agency {
     settings: Arc<RuntimeSettings>,
     sandbox: Sandbox,
+    outlet: Outlet,
+    gatekeeper: Arc<dyn Gatekeeper>,
 }
 
 impl Agency {
     /// Builds the worker of a runtime.
     #[must_use]
-    pub const fn new(settings: Arc<RuntimeSettings>, sandbox: Sandbox) -> Self {
-        Self { settings, sandbox }
+    pub const fn new(
+        settings: Arc<RuntimeSettings>,
+        sandbox: Sandbox,
+        outlet: Outlet,
+        gatekeeper: Arc<dyn Gatekeeper>,
+    ) -> Self {
+        Self {
+            settings,
+            sandbox,
+            outlet,
+            gatekeeper,
+        }
     }
 
     /// Returns the way in which programs are started.
@@ -91,7 +107,7 @@ impl Agency {
                 if let Err(error) = learning::keep_notes(live, folder).await {
                     tracing::warn!(session = %live.id(), %error, "agent's notes not kept");
                 }
-                workshop.hand_over(ending).await
+                workshop.hand_over(ending, self.gatekeeper.as_ref()).await
             }
             Ok(None) => stopped(live),
             Err(error) => Ending::failed(error.to_string()),
@@ -104,9 +120,30 @@ impl Agency {
         let mut done = Vec::new();
         let mut output = String::new();
         let known = learning::recall(live).await?;
+        let mut guidance = Vec::new();
         for number in 1..=iterations_max {
+            let question = match done.as_slice() {
+                [] => {
+                    let prompt = self.prompt(live, number, &done, &output, &guidance, &known);
+                    questions::first_run(&live.view(), &live.assignment().provider, &prompt)
+                }
+                done => questions::iteration_end(&live.view(), done, workshop.workspace.tip()),
+            };
+            match self.pass(workshop, &question).await? {
+                Passage::Open => {}
+                Passage::Stopped => return Ok(stopped(live)),
+                Passage::Rejected { by, reason } if done.is_empty() => {
+                    return Ok(Ending::rejected(&by, &reason));
+                }
+                Passage::Rejected { by, reason } => {
+                    guidance.push(format!(
+                        "{by} did not approve iteration {}: {reason}",
+                        number - 1
+                    ));
+                }
+            }
             begin(live, number).await?;
-            let prompt = self.prompt(live, number, &done, &output, &known);
+            let prompt = self.prompt(live, number, &done, &output, &guidance, &known);
             let (agent, said) = self.agent(workshop, number, &prompt).await?;
             output = said;
             let files_changed = workshop.checkpoint(number).await;
@@ -144,12 +181,22 @@ impl Agency {
         )))
     }
 
+    async fn pass(
+        &self,
+        workshop: &Workshop<'_>,
+        question: &Question,
+    ) -> Result<Passage, WorkError> {
+        let (live, trail) = (workshop.live, workshop.trail);
+        gate::pass(live, trail, self.gatekeeper.as_ref(), question).await
+    }
+
     fn prompt(
         &self,
         live: &Live,
         iteration: u32,
         before: &[Iteration],
         output: &str,
+        guidance: &[String],
         learnings: &[LearningView],
     ) -> String {
         let view = live.view();
@@ -161,6 +208,8 @@ impl Agency {
             before,
             output,
             verify: &self.settings.verify,
+            blocked: &live.assignment().policy.blocked(),
+            guidance,
             learnings,
         }
         .write()
@@ -195,16 +244,22 @@ impl Agency {
             .await?;
         let log = place.join(format!("output-{iteration}.log"));
         let mut recorder = Recorder::new(&log, iteration, true)?;
-        let confined = self.sandbox.agent(
+        let (way_out, decisions) = self.way_out();
+        let confined = self.sandbox.confine(
+            &live.assignment().profile,
             folder,
             provider.program_and_arguments(),
             provider.variables().clone(),
             Some(input),
+            way_out,
         );
         live.set_at_work(true);
         let bounds = self.bounds(self.settings.sessions.iteration_timeout);
-        let attended = attend(live, workshop.sandbox, confined, bounds, &mut recorder).await;
+        let attended = attend(workshop, confined, bounds, &mut recorder);
+        let recorded = outgoing::record(live, trail, provider.name(), decisions);
+        let (attended, recorded) = tokio::join!(attended, recorded);
         live.set_at_work(false);
+        recorded?;
         let tail = recorder.finish(live).await?;
         let end = match attended? {
             Attended::Exited(code) => Some(AgentEnd::Exited(code)),
@@ -239,11 +294,15 @@ impl Agency {
             Verification::Unverified
         } else {
             let command = self.settings.verify.iter().map(Into::into).collect();
-            let confined = self.sandbox.agent(folder, command, BTreeMap::new(), None);
+            let profile = &live.assignment().profile;
+            let nothing = BTreeMap::new();
+            let confined = self
+                .sandbox
+                .confine(profile, folder, command, nothing, None, None);
             let log = folder.directory().join(format!("verify-{iteration}.log"));
             let mut recorder = Recorder::new(&log, iteration, false)?;
             let bounds = self.bounds(self.settings.sessions.verify_timeout);
-            let attended = attend(live, workshop.sandbox, confined, bounds, &mut recorder).await;
+            let attended = attend(workshop, confined, bounds, &mut recorder).await;
             let output = recorder.finish(live).await?;
             match attended? {
                 Attended::Exited(0) => Verification::Passed,
@@ -268,6 +327,16 @@ impl Agency {
         Ok(Some(verification))
     }
 
+    /// Returns a program's way out of the sandbox, if there is any, and where its decisions come.
+    fn way_out(&self) -> (Option<WayOut>, mpsc::Receiver<Pending>) {
+        let (sender, receiver) = mpsc::channel(outgoing::WAITING_MAX);
+        let way_out = WayOut {
+            outlet: self.outlet.clone(),
+            decisions: sender,
+        };
+        ((!self.outlet.is_closed()).then_some(way_out), receiver)
+    }
+
     fn bounds(&self, timeout: std::time::Duration) -> Bounds {
         Bounds {
             timeout,
@@ -278,9 +347,18 @@ impl Agency {
 }
 
 impl Worker for Agency {
-    fn admit(&self) -> Result<Vec<Enforcement>, String> {
-        self.sandbox.admit().map_err(|error| error.to_string())?;
-        Ok(self.sandbox.enforcement())
+    fn admit(&self, profile: &Profile) -> Result<Vec<Enforcement>, String> {
+        let admitted = self.sandbox.admit(profile);
+        admitted.map_err(|error| error.to_string())?;
+        let mut controls = self.sandbox.enforcement(profile);
+        if profile.sandbox && !self.outlet.is_closed() {
+            controls.push(Enforcement {
+                control: "connections but to allowed hosts".to_owned(),
+                layer: Layer::Proxy,
+                reason: None,
+            });
+        }
+        Ok(controls)
     }
 
     fn work<'work>(

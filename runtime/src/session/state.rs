@@ -76,12 +76,20 @@ pub const fn leads_to(state: SessionState) -> &'static [SessionState] {
         // The gate before the first run waits between the clone and the agent.
         Preparing => &[Running, WaitingApproval, Failed, Stopped, Expired],
         Running => &[Paused, WaitingApproval, Verifying, Failed, Stopped, Expired],
-        Paused => &[Running, WaitingApproval, Failed, Stopped, Expired],
+        Paused => &[
+            Running,
+            WaitingApproval,
+            Verifying,
+            Failed,
+            Stopped,
+            Expired,
+        ],
         // An approval that expires pauses; it never continues.
         WaitingApproval => &[Running, Paused, Verifying, Failed, Stopped, Expired],
         // The gate before the hand-over waits here; a failed verification runs the agent again.
         Verifying => &[
             Running,
+            Paused,
             WaitingApproval,
             Completed,
             Failed,
@@ -105,9 +113,9 @@ mod tests {
         ". x . . . . . x x x", // created
         ". . x . x . . x x x", // preparing
         ". . . x x x . x x x", // running
-        ". . x . x . . x x x", // paused
+        ". . x . x x . x x x", // paused
         ". . x x . x . x x x", // waiting_approval
-        ". . x . x . x x x x", // verifying
+        ". . x x x . x x x x", // verifying
         ". . . . . . . . . .", // completed
         ". . . . . . . . . .", // failed
         ". . . . . . . . . .", // stopped

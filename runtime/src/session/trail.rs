@@ -72,8 +72,20 @@ impl Trail {
         agent: &str,
         details: Value,
     ) -> Result<(), WorkError> {
-        let request_id = &live.assignment().request_id;
-        if let Some(note) = self.add(action, agent, Some(request_id), details).await? {
+        let request_id = Some(&live.assignment().request_id);
+        self.tell_of(live, action, agent, request_id, details).await
+    }
+
+    /// Adds one line about a live session that another request than its start led to.
+    pub(super) async fn tell_of(
+        &self,
+        live: &Live,
+        action: &str,
+        agent: &str,
+        request_id: Option<&RequestId>,
+        details: Value,
+    ) -> Result<(), WorkError> {
+        if let Some(note) = self.add(action, agent, request_id, details).await? {
             let event = NewEvent::new("note", json!({ "text": note }));
             live.happened(vec![event]).await?;
         }

@@ -10,7 +10,10 @@ use serde_json::json;
 use tokio::task::JoinError;
 
 use super::Ending;
+use super::gate::{Asked, GateError, Gatekeeper, Passage, pass};
+use super::halt::{self, Held};
 use super::live::{Live, RecordError};
+use super::questions;
 use super::trail::{RUNTIME, Trail};
 use crate::agent_audit::AgentAuditError;
 use crate::branch::{BranchError, Protection, Workspace};
@@ -45,6 +48,9 @@ pub(super) enum WorkError {
         /// What the system said.
         source: io::Error,
     },
+    /// A gate cannot be asked; then it stays shut.
+    #[error(transparent)]
+    Gate(#[from] GateError),
     /// A task of the runtime was lost.
     #[error("a task of the runtime was lost: {0}")]
     Lost(#[from] JoinError),
@@ -127,21 +133,68 @@ impl<'work> Workshop<'work> {
     }
 
     /// Hands the work over; only what is done may move the project's own branch.
-    pub(super) async fn hand_over(&self, ending: Ending) -> Ending {
+    pub(super) async fn hand_over(&self, ending: Ending, gatekeeper: &dyn Gatekeeper) -> Ending {
         let is_done = ending.state == SessionState::Completed;
         let protection = if is_done && !self.live.assignment().branch_protection {
             Protection::Off
         } else {
             Protection::On
         };
-        match self.try_hand_over(protection).await {
-            Ok(()) => ending,
+        let handed_over = async {
+            match self.may_hand_over(protection, gatekeeper).await? {
+                Passage::Open => {
+                    let hand_off = self.workspace.hand_over(protection).await?;
+                    self.record(hand_off).await?;
+                    Ok(None)
+                }
+                Passage::Rejected { by, reason } => {
+                    self.keep_back(&format!("{by} did not approve the hand-over: {reason}"))
+                        .await?;
+                    Ok(Some(Ending::rejected(&by, &reason)))
+                }
+                Passage::Stopped => {
+                    self.keep_back("the hand-over was not approved").await?;
+                    Ok(self.live.stop_request().map(|request| request.ending()))
+                }
+            }
+        };
+        let handed_over: Result<Option<Ending>, WorkError> = handed_over.await;
+        match handed_over {
+            Ok(None) => ending,
+            Ok(Some(other)) => other,
             Err(error) => ending.not_handed_over(&error, &self.folder.repository()),
         }
     }
 
-    async fn try_hand_over(&self, protection: Protection) -> Result<(), WorkError> {
-        let hand_off = self.workspace.hand_over(protection).await?;
+    /// Asks whether the work may reach the project. Whoever was asked to stop does not wait for it.
+    async fn may_hand_over(
+        &self,
+        protection: Protection,
+        gatekeeper: &dyn Gatekeeper,
+    ) -> Result<Passage, WorkError> {
+        let (live, trail) = (self.live, self.trail);
+        if self.workspace.tip() == self.workspace.base() {
+            return Ok(Passage::Open);
+        }
+        let view = live.view();
+        let moves_head = protection == Protection::Off;
+        let diff = self.workspace.diff().await?;
+        let question = questions::hand_over(&view, &self.workspace, moves_head, &diff);
+        if live.stop_request().is_some() || halt::hold(live, trail).await? == Held::Stopped {
+            return Ok(match gatekeeper.ask(live, &question).await? {
+                Asked::Open => Passage::Open,
+                Asked::Waits { .. } => Passage::Stopped,
+            });
+        }
+        pass(live, trail, gatekeeper, &question).await
+    }
+
+    /// Leaves the work in the runtime's own repository and says so.
+    async fn keep_back(&self, why: &str) -> Result<(), WorkError> {
+        self.record(self.workspace.kept_back(why)).await
+    }
+
+    async fn record(&self, hand_off: HandOff) -> Result<(), WorkError> {
         self.trail
             .tell(self.live, "hand_over", RUNTIME, told(&hand_off))
             .await?;
@@ -154,6 +207,14 @@ impl<'work> Workshop<'work> {
 }
 
 impl Ending {
+    /// Builds the end of a session that a person did not approve.
+    pub(super) fn rejected(by: &str, reason: &str) -> Self {
+        Self {
+            state: SessionState::Stopped,
+            reason: Some(format!("{by} did not approve: {reason}")),
+        }
+    }
+
     /// Adds that the work could not be handed over; then nothing is done.
     fn not_handed_over(self, error: &WorkError, repository: &Path) -> Self {
         let state = if self.state == SessionState::Completed {

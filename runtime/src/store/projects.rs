@@ -180,6 +180,25 @@ impl Store {
         Ok(changed > 0)
     }
 
+    /// Notes that a project is worked on or opened at `now`; returns it if it is there.
+    ///
+    /// # Errors
+    /// When the database refuses or holds what it should not.
+    pub async fn access_project(
+        &self,
+        path: &str,
+        now: &str,
+    ) -> Result<Option<ProjectView>, StoreError> {
+        sqlx::query("UPDATE project SET last_accessed = ? WHERE path = ? RETURNING *")
+            .bind(now)
+            .bind(path)
+            .fetch_optional(&self.writer)
+            .await
+            .map_err(database("record the opening of a project"))?
+            .map(|row| view(&row))
+            .transpose()
+    }
+
     /// Forgets a project; its sessions stay.
     ///
     /// # Errors
@@ -264,6 +283,7 @@ fn view(row: &SqliteRow) -> Result<ProjectView, StoreError> {
             .ok_or_else(|| malformed("a project's status", status))?,
         registered_at: column(row, "registered_at")?,
         updated_at: column(row, "updated_at")?,
+        last_accessed: column(row, "last_accessed")?,
     })
 }
 

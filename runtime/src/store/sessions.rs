@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use config::contract::id::{RequestId, SessionId};
-use config::contract::session::{SessionEvent, SessionState, SessionView};
+use config::contract::session::{AutonomyMode, SessionEvent, SessionState, SessionView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Row;
@@ -24,6 +24,8 @@ pub struct NewSession {
     pub request_id: RequestId,
     /// Whether its work stays on its branch.
     pub branch_protection: bool,
+    /// Commands that its starter blocks besides the runtime's.
+    pub blocked_commands: Vec<String>,
 }
 
 /// A session that an earlier run of the runtime left behind.
@@ -52,8 +54,9 @@ impl Store {
         sqlx::query(
             "INSERT INTO session (id, state, reason, project, prd_name, prd_text, provider, branch, \
              branch_protection, started_by, principal, request_id, iteration, iterations_max, \
-             verification, hand_off, enforcement, cost_usd, events, created_at, ended_at) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
+             verification, hand_off, enforcement, cost_usd, events, created_at, ended_at, \
+             autonomy_mode, staged_autonomy, blocked_commands) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
         )
         .bind(view.id.as_str())
         .bind(view.state.name())
@@ -75,6 +78,9 @@ impl Store {
         .bind(view.cost_usd)
         .bind(&view.created_at)
         .bind(&view.ended_at)
+        .bind(view.autonomy_mode.name())
+        .bind(view.staged_autonomy)
+        .bind(json(&session.blocked_commands)?)
         .execute(&mut *transaction)
         .await
         .map_err(database(WHAT))?;
@@ -207,7 +213,8 @@ impl Store {
     }
 }
 
-fn view(row: &SqliteRow) -> Result<SessionView, StoreError> {
+/// Reads a session as callers see it.
+pub(super) fn view(row: &SqliteRow) -> Result<SessionView, StoreError> {
     let id: String = column(row, "id")?;
     let hand_off: Option<String> = column(row, "hand_off")?;
     Ok(SessionView {
@@ -218,6 +225,8 @@ fn view(row: &SqliteRow) -> Result<SessionView, StoreError> {
         prd: column(row, "prd_name")?,
         provider: column(row, "provider")?,
         started_by: column(row, "started_by")?,
+        autonomy_mode: mode(column(row, "autonomy_mode")?)?,
+        staged_autonomy: column(row, "staged_autonomy")?,
         iteration: from_stored("an iteration", column(row, "iteration")?)?,
         iterations_max: from_stored("an iteration", column(row, "iterations_max")?)?,
         branch: column(row, "branch")?,
@@ -230,6 +239,11 @@ fn view(row: &SqliteRow) -> Result<SessionView, StoreError> {
         created_at: column(row, "created_at")?,
         ended_at: column(row, "ended_at")?,
     })
+}
+
+fn mode(name: String) -> Result<AutonomyMode, StoreError> {
+    name.parse()
+        .map_err(|_| malformed("an autonomy mode", name))
 }
 
 /// Reads a state by its stored name.

@@ -2,17 +2,19 @@ use std::os::unix::fs::PermissionsExt;
 
 use chrono::{DateTime, Utc};
 use config::contract::id::{RequestId, SessionId};
-use config::contract::session::{HandOff, HandOffPlace, SessionState, SessionView, Verification};
+use config::contract::session::{
+    AutonomyMode, HandOff, HandOffPlace, SessionState, SessionView, Verification,
+};
 use serde_json::json;
 
 use super::{NewEvent, NewSession, Process, Store, StoreError, Unfinished};
 use crate::session::state::Move;
 
-fn now() -> DateTime<Utc> {
+pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_770_033_600_000).expect("a time")
 }
 
-fn new_session(byte: u8) -> NewSession {
+pub(super) fn new_session(byte: u8) -> NewSession {
     NewSession {
         view: SessionView {
             id: SessionId::from_random([byte; 12]),
@@ -27,6 +29,8 @@ fn new_session(byte: u8) -> NewSession {
             branch: format!("loki/session-{byte}"),
             verification: Verification::Pending,
             hand_off: None,
+            autonomy_mode: AutonomyMode::Perpetual,
+            staged_autonomy: false,
             effective_enforcement: Vec::new(),
             cost_usd: None,
             created_at: "2026-02-02T12:00:00.000Z".to_owned(),
@@ -36,6 +40,7 @@ fn new_session(byte: u8) -> NewSession {
         principal: "tok-00000000".to_owned(),
         request_id: RequestId::from_random([byte; 20]),
         branch_protection: true,
+        blocked_commands: Vec::new(),
     }
 }
 
@@ -43,13 +48,13 @@ fn note(text: &str) -> NewEvent {
     NewEvent::new("note", json!({ "text": text }))
 }
 
-struct Fixture {
+pub(super) struct Fixture {
     directory: tempfile::TempDir,
-    store: Store,
+    pub(super) store: Store,
 }
 
 impl Fixture {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let store = Store::open(&directory.path().join("runtime/runtime.db"))
             .await
@@ -57,14 +62,14 @@ impl Fixture {
         Self { directory, store }
     }
 
-    async fn reopened(self) -> Self {
+    pub(super) async fn reopened(self) -> Self {
         self.store.close().await;
         let path = self.directory.path().join("runtime/runtime.db");
         let store = Store::open(&path).await.expect("store again");
         Self { store, ..self }
     }
 
-    async fn create(&self, session: &NewSession) {
+    pub(super) async fn create(&self, session: &NewSession) {
         self.store
             .create(session, note("created"), now())
             .await

@@ -21,7 +21,7 @@ fn sources(variables: &[(&str, &str)], file: &str) -> Sources {
 fn issuer(variables: &[(&str, &str)], file: &str) -> (Issuer, usize) {
     let loaded = GatewaySettings::load(sources(variables, file)).expect("settings");
     assert!(loaded.settings.tokens_required);
-    let issuer = loaded.settings.oidc.expect("issuer");
+    let issuer = loaded.settings.issuers.into_iter().next().expect("issuer");
     (issuer, loaded.warnings.len())
 }
 
@@ -115,7 +115,7 @@ fn a_mistake_beside_the_issuer_names_its_place() {
 fn the_documented_examples_start() {
     let (okta, warnings) = issuer(&[("LOKI_OIDC_ISSUER", OKTA), ID], "");
     assert_eq!(
-        (okta.audience.as_str(), okta.grant, warnings),
+        (okta.audiences[0].as_str(), okta.grant, warnings),
         ("client", Grant::Everything, 1)
     );
     assert_eq!(okta.token_kind, TokenKind::Id);
@@ -129,7 +129,7 @@ fn the_documented_examples_start() {
         ],
         "",
     );
-    assert_eq!(azure.audience, "api");
+    assert_eq!(azure.audiences, ["api"]);
     let google = |more| issuer(&[("LOKI_OIDC_ISSUER", GOOGLE), ID, more], "");
     let (domains, warnings) = google(("LOKI_OIDC_ALLOWED_DOMAINS", "example.org, example.com"));
     assert_eq!((domains.allowed_domains.len(), warnings), (2, 1));

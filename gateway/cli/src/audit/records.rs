@@ -49,6 +49,9 @@ pub(super) struct SearchArguments {
     /// How many newer ones to pass over
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     offset: u32,
+    /// Only records with a smaller number: where the page before ended
+    #[arg(long, value_name = "SEQ", conflicts_with = "offset")]
+    cursor: Option<u64>,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -149,6 +152,7 @@ pub(super) fn search(context: &Context, arguments: &SearchArguments) -> Result<(
     let wanted = Query {
         limit: arguments.limit,
         offset: arguments.offset,
+        cursor: arguments.cursor,
         ..arguments.filter.query()
     };
     let page = query::query(&home, &wanted).map_err(Failure::failed)?;
@@ -156,18 +160,19 @@ pub(super) fn search(context: &Context, arguments: &SearchArguments) -> Result<(
         show(record, arguments.json)?;
     }
     warn_of_malformed(page.malformed);
-    warn_of_more(&page, &wanted);
+    warn_of_more(&page);
     Ok(())
 }
 
-fn warn_of_more(page: &Page, wanted: &Query) {
-    match page.stopped_by {
-        StoppedBy::End => {}
-        StoppedBy::Limit => output::warn(&format!(
-            "there may be more: go on with --offset {}",
-            u64::from(wanted.offset) + page.entries.len() as u64
-        )),
-        StoppedBy::ScanBytesMax => output::warn("too much to read at once: name fewer days"),
+fn warn_of_more(page: &Page) {
+    match (page.stopped_by, page.next_cursor) {
+        (StoppedBy::Limit, Some(cursor)) => {
+            output::warn(&format!("there may be more: go on with --cursor {cursor}"));
+        }
+        (StoppedBy::ScanBytesMax, _) => {
+            output::warn("too much to read at once: name fewer days");
+        }
+        (StoppedBy::End | StoppedBy::Limit, _) => {}
     }
 }
 

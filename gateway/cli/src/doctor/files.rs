@@ -30,8 +30,8 @@ pub(super) fn check(context: &Context, home: &Home) -> Vec<Finding> {
         findings.extend(mode(check, &path, wanted));
     }
     findings.push(tokens(home));
-    findings.push(key(&home.statement_key()));
     if let Ok(loaded) = context.gateway_settings(context.sources()) {
+        findings.push(key(&loaded.settings.runtime.statement_key));
         let tls = loaded.settings.tls.iter();
         findings.extend(
             tls.flat_map(|tls| tls.pairs())

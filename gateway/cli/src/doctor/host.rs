@@ -67,21 +67,15 @@ fn git() -> Finding {
 }
 
 /// Asks the program that narrows agents what this kernel lets it enforce.
-fn kernel() -> Vec<Finding> {
-    const GAP: &str = "nothing yet: no kernel closes this gap, and sessions report it";
+pub(super) fn kernel() -> Vec<Finding> {
     const FIX: &str = "use a kernel with Landlock 4 or later (Linux 6.7); until then sessions \
                        report this layer as missing";
-    let program = std::env::current_exe().map(|own| own.with_file_name("loki-jail"));
-    let program: PathBuf = match program {
-        Ok(program) if program.is_file() => program,
-        Ok(program) => {
-            return vec![Finding::failed(
-                "kernel layers",
-                format!("there is no {}", program.display()),
-                "install loki-jail beside loki",
-            )];
+    let program = match jail() {
+        Ok(program) => program,
+        Err(why) => {
+            let fix = "install loki-jail beside loki";
+            return vec![Finding::failed("kernel layers", why, fix)];
         }
-        Err(error) => return vec![Finding::failed("kernel layers", error.to_string(), FIX)],
     };
     let said = output_of(&program, "probe").and_then(|text| {
         serde_json::from_str::<Value>(&text)
@@ -103,33 +97,56 @@ fn kernel() -> Vec<Finding> {
             "use the loki-jail that belongs to this loki",
         )];
     };
-    layers
-        .iter()
-        .map(|(name, layer)| {
-            let check = format!("kernel: {name}");
-            match layer {
-                Value::Bool(true) => Finding::ok(check, "enforced"),
-                Value::Number(number) if number.as_u64() == Some(0) => {
-                    Finding::warning(check, "none", FIX)
-                }
-                Value::Number(number) => Finding::ok(check, number.to_string()),
-                Value::Object(found) => match found.get("state").and_then(Value::as_str) {
-                    Some("enforced") => Finding::ok(check, "enforced"),
-                    Some(state) => {
-                        let why = found.get("reason").or_else(|| found.get("gap"));
-                        let why = why.and_then(Value::as_str).unwrap_or("");
-                        let fix = if state == "partial" { GAP } else { FIX };
-                        Finding::warning(check, format!("{state}: {why}"), fix)
-                    }
-                    None => Finding::warning(check, layer.to_string(), FIX),
-                },
-                Value::Bool(false) | Value::Null | Value::String(_) | Value::Array(_) => {
-                    Finding::warning(check, layer.to_string(), FIX)
-                }
-            }
-        })
-        .collect()
+    let mut findings = Vec::new();
+    for (name, layer) in &layers {
+        match (name.as_str(), layer) {
+            ("sandbox", Value::Object(sandbox)) => findings.extend(
+                sandbox
+                    .iter()
+                    .map(|(name, layer)| judge(&format!("sandbox: {name}"), layer, SANDBOX_FIX)),
+            ),
+            _ => findings.push(judge(&format!("kernel: {name}"), layer, FIX)),
+        }
+    }
+    findings
 }
+
+/// Finds the program beside this one.
+pub(super) fn jail() -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let program = own.with_file_name("loki-jail");
+    if program.is_file() {
+        Ok(program)
+    } else {
+        Err(format!("there is no {}", program.display()))
+    }
+}
+
+/// Tells of one layer.
+fn judge(check: &str, layer: &Value, fix: &str) -> Finding {
+    const GAP: &str = "nothing yet: no kernel closes this gap, and sessions report it";
+    match layer {
+        Value::Bool(true) => Finding::ok(check, "enforced"),
+        Value::Number(number) if number.as_u64() == Some(0) => Finding::warning(check, "none", fix),
+        Value::Number(number) => Finding::ok(check, number.to_string()),
+        Value::Object(found) => match found.get("state").and_then(Value::as_str) {
+            Some("enforced") => Finding::ok(check, "enforced"),
+            Some(state) => {
+                let why = found.get("reason").or_else(|| found.get("gap"));
+                let why = why.and_then(Value::as_str).unwrap_or("");
+                let fix = if state == "partial" { GAP } else { fix };
+                Finding::warning(check, format!("{state}: {why}"), fix)
+            }
+            None => Finding::warning(check, layer.to_string(), fix),
+        },
+        Value::Bool(false) | Value::Null | Value::String(_) | Value::Array(_) => {
+            Finding::warning(check, layer.to_string(), fix)
+        }
+    }
+}
+
+const SANDBOX_FIX: &str = "the reason names the cause and the fix; until then sessions that ask for \
+                           the sandbox are refused";
 
 #[expect(
     clippy::disallowed_methods,

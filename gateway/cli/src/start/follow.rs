@@ -59,7 +59,16 @@ fn shown(event: &SessionEvent) -> String {
     let text = |name: &str| event.data.get(name).and_then(Value::as_str);
     let said = match event.kind.as_str() {
         "output" => text("text").map(|text| format!("| {}", output::visible(text))),
-        "note" => text("text").map(output::visible),
+        "note" | "approval_decision" => text("text").map(output::visible),
+        "approval_request" => text("text").map(|text| {
+            format!(
+                "waits for a person: {}; loki status shows it, loki resume approves it",
+                output::visible(text)
+            )
+        }),
+        "approval_consumption" => {
+            text("summary").map(|summary| format!("approved: {}", output::visible(summary)))
+        }
         "state" => text("to").map(|state| match text("reason") {
             Some(reason) => format!("{}: {}", output::visible(state), output::visible(reason)),
             None => output::visible(state),

@@ -1,11 +1,15 @@
 //! `loki enterprise token list`: what tokens there are.
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use gateway::tokens::record::{Standing, TokenRecord};
-use gateway::tokens::store;
+use std::collections::BTreeMap;
+
+use ::config::contract::id::TokenId;
+use chrono::{DateTime, Utc};
+use gateway::tokens::record::Standing;
+use gateway::tokens::view::TokenView;
+use gateway::tokens::{store, usage};
 use serde::Serialize;
 
-use crate::context::Context;
+use crate::context::{Context, Offline};
 use crate::failure::Failure;
 use crate::{clock, output};
 
@@ -28,63 +32,8 @@ pub(super) struct Arguments {
 }
 
 #[derive(Serialize)]
-struct List<'a> {
-    tokens: Vec<Shown<'a>>,
-}
-
-/// A record as people and programs see it: without the digest.
-#[derive(Serialize)]
-pub(super) struct Shown<'a> {
-    id: &'a str,
-    name: &'a str,
-    status: Standing,
-    scopes: Vec<String>,
-    role: Option<&'static str>,
-    created_at: String,
-    created_by: &'a str,
-    expires_at: Option<String>,
-    revoked_at: Option<String>,
-    revoked_by: Option<&'a str>,
-    description: Option<&'a str>,
-}
-
-impl<'a> Shown<'a> {
-    /// Returns how a record stands at `now`.
-    pub(super) fn new(record: &'a TokenRecord, now: DateTime<Utc>) -> Self {
-        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        Self {
-            id: record.id.as_str(),
-            name: record.name.as_str(),
-            status: record.standing(now),
-            scopes: record
-                .shown_scopes()
-                .split(", ")
-                .map(str::to_owned)
-                .collect(),
-            role: record.role.map(|role| role.name()),
-            created_at: time(record.created_at),
-            created_by: &record.created_by,
-            expires_at: record.expires_at.map(time),
-            revoked_at: record.revoked_at.map(time),
-            revoked_by: record.revoked_by.as_deref(),
-            description: record.description.as_deref(),
-        }
-    }
-
-    fn row(&self) -> Vec<String> {
-        let day = |time: &str| time.split('T').next().unwrap_or(time).to_owned();
-        vec![
-            self.status.to_string(),
-            output::visible(self.name),
-            self.id.to_owned(),
-            self.scopes.join(", "),
-            day(&self.created_at),
-            self.expires_at
-                .as_deref()
-                .map_or_else(|| "never".to_owned(), day),
-            self.revoked_at.as_deref().map_or_else(String::new, day),
-        ]
-    }
+struct List {
+    tokens: Vec<TokenView>,
 }
 
 /// Runs the command.
@@ -92,11 +41,12 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
     let offline = context.offline()?;
     let now = clock::now();
     let stored = store::load(&offline.home)?;
-    let tokens: Vec<Shown<'_>> = stored
+    let last_used = last_used(&offline);
+    let tokens: Vec<TokenView> = stored
         .records
         .iter()
-        .map(|record| Shown::new(record, now))
-        .filter(|shown| arguments.all || shown.status == Standing::Active)
+        .filter(|record| arguments.all || record.standing(now) == Standing::Active)
+        .map(|record| TokenView::new(record, last_used.get(&record.id).copied(), now))
         .collect();
     if arguments.json {
         return output::json(&List { tokens });
@@ -109,17 +59,49 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
         };
         return output::line(none);
     }
-    let mut headings = vec!["STATUS", "NAME", "ID", "SCOPES", "CREATED", "EXPIRES"];
+    let mut headings = vec![
+        "STATUS",
+        "NAME",
+        "ID",
+        "SCOPES",
+        "CREATED",
+        "EXPIRES",
+        "LAST USED",
+    ];
     if arguments.all {
         headings.push("REVOKED");
     }
     let rows: Vec<Vec<String>> = tokens
         .iter()
         .map(|shown| {
-            let mut row = shown.row();
+            let mut row = row(shown);
             row.truncate(headings.len());
             row
         })
         .collect();
     output::table(&headings, &rows)
+}
+
+/// Returns when tokens were last used; that it cannot be told is no reason to show nothing.
+pub(super) fn last_used(offline: &Offline) -> BTreeMap<TokenId, DateTime<Utc>> {
+    usage::load(&offline.home).unwrap_or_else(|error| {
+        output::warn(&format!("when tokens were last used is not known: {error}"));
+        BTreeMap::new()
+    })
+}
+
+fn row(shown: &TokenView) -> Vec<String> {
+    let day = |time: &str| time.split('T').next().unwrap_or(time).to_owned();
+    let day_or =
+        |time: &Option<String>, none: &str| time.as_deref().map_or_else(|| none.to_owned(), day);
+    vec![
+        shown.status.to_string(),
+        output::visible(&shown.name),
+        shown.id.clone(),
+        shown.scopes.join(", "),
+        day(&shown.created_at),
+        day_or(&shown.expires_at, "never"),
+        day_or(&shown.last_used_at, "never"),
+        day_or(&shown.revoked_at, ""),
+    ]
 }

@@ -1,24 +1,62 @@
 //! The audit records of token commands: a decision before, an outcome after.
 
 use ::config::contract::caller::AuthMethod;
-use ::config::contract::id::RequestId;
+use ::config::contract::id::{RequestId, TokenId};
 use gateway::audit;
 use gateway::audit::record::{Draft, Outcome, Phase};
 use gateway::tokens::record::TokenRecord;
+use gateway::tokens::withdrawal::Withdrawal;
 use serde_json::{Map, Value};
 
 use crate::context::Offline;
 use crate::failure::Failure;
 use gateway::random;
 
-/// One command on one token, in the audit trail.
+/// One command on tokens, in the audit trail.
 #[derive(Debug)]
 pub(super) struct Recorded<'a> {
     offline: &'a Offline,
     action: &'static str,
     user: &'a str,
-    token: &'a TokenRecord,
+    about: About,
     request_id: RequestId,
+}
+
+/// What a command is about.
+#[derive(Debug)]
+pub(super) struct About {
+    resource: String,
+    token_id: Option<TokenId>,
+    details: Map<String, Value>,
+}
+
+impl About {
+    /// One token.
+    pub(super) fn token(token: &TokenRecord) -> Self {
+        Self {
+            resource: format!("token:{}", token.id),
+            token_id: Some(token.id.clone()),
+            details: details(token),
+        }
+    }
+
+    /// All credentials that fit.
+    pub(super) fn credentials(withdrawal: &Withdrawal, tokens: usize) -> Self {
+        Self {
+            resource: "token:*".to_owned(),
+            token_id: None,
+            details: Map::from_iter([
+                ("withdrawn".to_owned(), Value::from(withdrawal.to_string())),
+                ("tokens".to_owned(), Value::from(tokens)),
+            ]),
+        }
+    }
+
+    /// Adds a fact.
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
 }
 
 impl<'a> Recorded<'a> {
@@ -30,13 +68,13 @@ impl<'a> Recorded<'a> {
         offline: &'a Offline,
         action: &'static str,
         user: &'a str,
-        token: &'a TokenRecord,
+        about: About,
     ) -> Result<Self, Failure> {
         let recorded = Self {
             offline,
             action,
             user,
-            token,
+            about,
             request_id: RequestId::from_random(random::bytes().map_err(Failure::failed)?),
         };
         recorded
@@ -62,18 +100,17 @@ impl<'a> Recorded<'a> {
         if !self.offline.audit_enabled {
             return Ok(());
         }
-        let mut details = details(self.token);
+        let mut details = self.about.details.clone();
         if let Some(note) = note {
             details.insert("note".to_owned(), Value::from(note));
         }
-        let resource = format!("token:{}", self.token.id);
         let draft = Draft {
             user: self.user,
-            resource: &resource,
+            resource: &self.about.resource,
             details: Some(&details),
             request_id: Some(&self.request_id),
             auth_method: Some(AuthMethod::Local),
-            token_id: Some(&self.token.id),
+            token_id: self.about.token_id.as_ref(),
             ..Draft::new(self.action, phase, outcome)
         };
         audit::append(&self.offline.home, &draft).map_err(|error| error.to_string())
@@ -90,5 +127,28 @@ fn details(token: &TokenRecord) -> Map<String, Value> {
     if let Some(expiry) = token.expires_at {
         details.insert("expires".to_owned(), Value::from(expiry.to_rfc3339()));
     }
+    let bounds = &token.bounds;
+    let mut list = |name: &str, entries: Vec<String>| {
+        if !entries.is_empty() {
+            details.insert(name.to_owned(), Value::from(entries.join(", ")));
+        }
+    };
+    list(
+        "networks",
+        bounds.networks.iter().map(ToString::to_string).collect(),
+    );
+    list(
+        "rate_limit",
+        bounds.rate.iter().map(ToString::to_string).collect(),
+    );
+    list(
+        "projects",
+        bounds
+            .projects
+            .iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect(),
+    );
     details
 }

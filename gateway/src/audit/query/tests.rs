@@ -43,6 +43,15 @@ fn bad_parameters_are_refused_by_name() {
         "start_date=2026-02-03&end_date=2026-02-02",
         "cannot use query parameter \"start_date\": it lies after end_date",
     );
+    for text in ["cursor=", "cursor=-1", "cursor=1.5"] {
+        let expected =
+            "cannot use query parameter \"cursor\": give the next_cursor of the page before";
+        refused(text, expected);
+    }
+    refused(
+        "cursor=7&offset=1",
+        "cannot use query parameter \"offset\": give it or cursor, not both",
+    );
     refused(
         "outcome=ok",
         "cannot use query parameter \"outcome\": give one of allowed, denied, done, failed, unknown",
@@ -61,7 +70,7 @@ fn bad_parameters_are_refused_by_name() {
     );
     refused(
         "Limit=1",
-        "cannot use query parameter \"Limit\": unknown; there are limit, offset, start_date, \
+        "cannot use query parameter \"Limit\": unknown; there are limit, offset, cursor, start_date, \
          end_date, action, user, resource, outcome, request_id",
     );
 }
@@ -77,6 +86,7 @@ fn parameters_are_read() {
         Ok(Query {
             limit: 5,
             offset: 10,
+            cursor: None,
             start_date: "2026-02-02".parse().ok(),
             end_date: "2026-02-03".parse().ok(),
             action: Some("session.start".to_owned()),
@@ -165,7 +175,7 @@ fn the_answer_keeps_the_order_of_the_file() {
     let page = query(&home, &wanted).expect("the files are read");
     let entry = line(10, "2026-02-02", "b", "done").replace("\\u202e", "\u{202e}");
     let expected = format!(
-        "{{\"entries\":[{}],\"limit\":1,\"offset\":0,\"stopped_by\":\"limit\",\
+        "{{\"entries\":[{}],\"limit\":1,\"offset\":0,\"stopped_by\":\"limit\",\"next_cursor\":10,\
          \"scanned\":1,\"malformed\":0}}",
         entry.trim_end()
     );

@@ -9,12 +9,9 @@ use chrono::{DateTime, Utc};
 
 use super::{Current, Trail};
 use crate::audit::chain::Digest;
-use crate::audit::files::{self, FileName, Identity};
+use crate::audit::files::{self, FileName, Form, Identity};
 use crate::audit::notice::Notice;
 use crate::audit::tail::Tail;
-
-/// Length in bytes from which on the next file of the day is written.
-const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 impl Trail {
     /// Makes sure that the newest file is open, is the one in the directory, and that `head` is
@@ -25,7 +22,7 @@ impl Trail {
         let mut target = Some(today).max(newest).max(self.floor).unwrap_or(today);
         if let Some(current) = &self.current
             && current.name == target
-            && current.length >= SEGMENT_BYTES_MAX
+            && current.length >= self.segment_bytes_max
         {
             target = target.next();
         }
@@ -53,7 +50,17 @@ impl Trail {
         {
             return Ok(known);
         }
-        Ok(self.directory.list()?.last().copied().max(known))
+        let newest = self.directory.list()?.last().copied().max(known);
+        // A packed file is closed for good.
+        match newest {
+            Some(name)
+                if Some(name) != known
+                    && files::form(self.directory.handle(), name)? == Some(Form::Packed) =>
+            {
+                Ok(Some(name.next()))
+            }
+            other => Ok(other),
+        }
     }
 
     /// Notices whether the open file was deleted, swapped, cut or extended by somebody else.
@@ -62,6 +69,9 @@ impl Trail {
             return Ok(());
         };
         let name = current.name;
+        if files::narrow(&current.file)? {
+            self.notices.push(Notice::replaced(name, "permissions"));
+        }
         let found = Identity::named(self.directory.handle(), name)?;
         let reason = match found {
             None => "deleted",
@@ -159,15 +169,14 @@ impl Trail {
                 }
                 other => other?,
             };
-            let (_, length) = Identity::of(&file)?;
-            let tail = Tail::read(&file, length)?;
+            let tail = Tail::of(file)?;
             if newest && tail.torn {
                 self.notice(Notice::recovered(name));
             }
             if newest {
                 end = (tail.digest, tail.torn);
             }
-            newest &= length == 0;
+            newest &= tail.digest.is_none();
             if tail.last_seq.is_some() {
                 self.follow(tail.last_seq, end.0, end.1);
                 return Ok(());

@@ -9,7 +9,6 @@ use super::FINDINGS_MAX;
 use super::snapshot::Snapshot;
 use super::trust::Trust;
 use crate::audit::chain::Digest;
-use crate::audit::files::FileName;
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +25,8 @@ pub struct Report {
     pub records: u64,
     /// Number of the oldest record.
     pub first_seq: Option<u64>,
+    /// Up to which number records were removed because their time was over, as a record says.
+    pub retired_to: Option<u64>,
     /// Number of the newest record.
     pub last_seq: Option<u64>,
     /// The newest checkpoint whose signature is good.
@@ -73,9 +74,9 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn new(file: FileName, line: u64, kind: Kind) -> Self {
+    pub(crate) fn new(file: String, line: u64, kind: Kind) -> Self {
         Self {
-            file: file.to_string(),
+            file,
             line,
             text: kind.to_string(),
             kind,
@@ -98,6 +99,8 @@ impl Finding {
 pub enum Kind {
     /// A name of an audit file belongs to something else.
     NotAFile,
+    /// The rest of a packed file cannot be unpacked.
+    Damaged,
     /// A line is no record, and none behind it says why.
     NoRecord,
     /// The record behind it was chained to another content of this line.
@@ -143,6 +146,9 @@ impl fmt::Display for Kind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAFile => out.write_str("this is no regular file"),
+            Self::Damaged => {
+                out.write_str("from here on the file cannot be unpacked: it was changed or cut")
+            }
             Self::NoRecord => out.write_str("this is no chained record, and none says why"),
             Self::Changed => {
                 out.write_str("the line was changed: the one behind it is chained to other content")
@@ -188,6 +194,7 @@ impl Report {
             lines: 0,
             records: 0,
             first_seq: None,
+            retired_to: None,
             last_seq: None,
             last_checkpoint: None,
             findings: Vec::new(),
@@ -214,9 +221,10 @@ pub(crate) fn proven(report: &Report, trust: &Trust, snapshot: &Snapshot) -> Vec
         return vec!["nothing from the first finding on".to_owned()];
     }
     let mut said = Vec::new();
+    let first = report.retired_to.map_or(1, |to| to + 1);
     if trust.mac.is_some() {
         said.push(format!(
-            "records 1 to {last} are in order, complete and unchanged, against whoever can write the audit files but not read the keys"
+            "records {first} to {last} are in order, complete and unchanged, against whoever can write the audit files but not read the keys"
         ));
         said.push(match snapshot.kept {
             Some(kept) => format!(
@@ -228,15 +236,20 @@ pub(crate) fn proven(report: &Report, trust: &Trust, snapshot: &Snapshot) -> Vec
     } else {
         said.push(match &report.last_checkpoint {
             Some(checkpoint) => format!(
-                "records 1 to {} are as the holder of key {} signed them; later ones are only consistent in themselves",
+                "records {first} to {} are as the holder of key {} signed them; later ones are only consistent in themselves",
                 checkpoint.seq, checkpoint.key_id
             ),
             None => "no checkpoint is there: the records are only consistent in themselves".to_owned(),
         });
     }
+    if let Some(to) = report.retired_to {
+        said.push(format!(
+            "records 1 to {to} were removed because their time was over, as a signed record says; of them only their end is known"
+        ));
+    }
     said.push(match trust.kept {
         Some(kept) => format!(
-            "against everyone, also whoever has the keys: records 1 to {}, by the checkpoint that was given",
+            "against everyone, also whoever has the keys: records {first} to {}, by the checkpoint that was given",
             kept.seq
         ),
         None => "against whoever has the keys nothing is proven; only a checkpoint kept off this host would".to_owned(),

@@ -1,7 +1,7 @@
 //! Checks one file by itself: its lines, how they are chained, their seals and signatures.
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, BufRead};
 
 use aws_lc_rs::{hmac, signature};
 use serde::Deserialize;
@@ -12,15 +12,16 @@ use super::report::{Finding, Kind, Signed};
 use super::snapshot::Opened;
 use super::trust::Trust;
 use crate::audit::chain::{Digest, NOTHING, OVERSIZED, cut_hex, digest, from_hex};
-use crate::audit::files::FileName;
+use crate::audit::files::{self, FileName, Form, Stored};
 use crate::audit::forward::{LineEnd, read_line};
 use crate::audit::seals::CHECKPOINT_DOMAIN;
-use crate::audit::{CHECKPOINT, FAILED, RECOVERED};
+use crate::audit::{CHECKPOINT, FAILED, RECOVERED, RETIRED};
 
 /// What a file says by itself.
 #[derive(Debug)]
 pub(crate) struct Scan {
     pub(crate) name: FileName,
+    form: Form,
     pub(crate) lines: u64,
     pub(crate) records: u64,
     /// The first record.
@@ -37,8 +38,19 @@ pub(crate) struct Scan {
     /// Whether the last record has the seal of a commit.
     pub(crate) last_sealed: bool,
     pub(crate) checkpoints: Vec<Signed>,
+    /// What was removed, as its records say.
+    pub(crate) retired: Vec<Retired>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) findings_total: u64,
+}
+
+/// What a record about removed files names.
+#[derive(Debug)]
+pub(crate) struct Retired {
+    /// The last record that was removed.
+    pub(crate) to: u64,
+    /// SHA-256 of the last line that was removed.
+    pub(crate) digest: Digest,
 }
 
 /// The first record of a file.
@@ -88,10 +100,24 @@ pub(crate) const fn kind_of_break(last: u64, seq: u64) -> Kind {
 }
 
 impl Scan {
-    /// Reads a file.
+    /// Reads a file of a snapshot.
     pub(crate) fn read(file: &Opened, trust: &Trust) -> io::Result<Self> {
-        let mut scan = Self {
-            name: file.name,
+        let mut scan = Self::new(file.name, file.form);
+        scan.read_lines(&mut file.reader(), trust)?;
+        Ok(scan)
+    }
+
+    /// Reads an open file.
+    pub(crate) fn of(name: FileName, stored: Stored, trust: &Trust) -> io::Result<Self> {
+        let mut scan = Self::new(name, stored.form);
+        scan.read_lines(&mut stored.reader()?, trust)?;
+        Ok(scan)
+    }
+
+    const fn new(name: FileName, form: Form) -> Self {
+        Self {
+            name,
+            form,
             lines: 0,
             records: 0,
             first: None,
@@ -102,23 +128,40 @@ impl Scan {
             torn: false,
             last_sealed: false,
             checkpoints: Vec::new(),
+            retired: Vec::new(),
             findings: Vec::new(),
             findings_total: 0,
-        };
-        let mut reader = file.reader()?;
+        }
+    }
+
+    fn read_lines(&mut self, reader: &mut impl BufRead, trust: &Trust) -> io::Result<()> {
         let mut line = Vec::new();
-        while let Some(end) = read_line(&mut reader, &mut line)? {
-            scan.lines += 1;
-            match end {
-                LineEnd::Feed => scan.line(&line, trust),
-                LineEnd::OfFile => {
-                    scan.torn = true;
-                    scan.no_record(digest(&line));
+        loop {
+            let end = match read_line(reader, &mut line) {
+                Ok(Some(end)) => end,
+                Ok(None) => return Ok(()),
+                // The disk is no reason to say that somebody changed the file.
+                Err(error) if files::is_damage(&error) => {
+                    self.add(self.lines + 1, Kind::Damaged);
+                    return Ok(());
                 }
-                LineEnd::Oversized => scan.no_record(OVERSIZED),
+                Err(error) => return Err(error),
+            };
+            self.lines += 1;
+            match end {
+                LineEnd::Feed => self.line(&line, trust),
+                LineEnd::OfFile => {
+                    self.torn = true;
+                    self.no_record(digest(&line));
+                }
+                LineEnd::Oversized(_) => self.no_record(OVERSIZED),
             }
         }
-        Ok(scan)
+    }
+
+    /// Returns the name under which the file lies in the directory.
+    pub(crate) fn stored_name(&self) -> String {
+        self.name.stored(self.form)
     }
 
     fn line(&mut self, line: &[u8], trust: &Trust) {
@@ -150,6 +193,9 @@ impl Scan {
         self.last_sealed = self.seal(line, trust);
         if seen.action == CHECKPOINT {
             self.checkpoint(line, &seen, trust);
+        }
+        if seen.action == RETIRED {
+            self.retired.extend(retired(line));
         }
     }
 
@@ -203,7 +249,7 @@ impl Scan {
         self.checkpoints.push(Signed {
             seq: seen.seq,
             timestamp: seen.timestamp.chars().take(32).collect(),
-            file: self.name.to_string(),
+            file: self.stored_name(),
             line: self.lines,
             key_id: trust.public_key.id(),
             digest: self.last_digest,
@@ -220,19 +266,33 @@ impl Scan {
     fn add(&mut self, line: u64, kind: Kind) {
         self.findings_total += 1;
         if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(Finding::new(self.name, line, kind));
+            let finding = Finding::new(self.stored_name(), line, kind);
+            self.findings.push(finding);
         }
     }
 }
 
 fn failed(line: &[u8]) -> Option<Failed> {
+    let details = details(line)?;
+    Some(Failed {
+        file: details.get("file")?.as_str()?.parse().ok()?,
+        in_doubt_from: details.get("in_doubt_from")?.as_u64()?,
+    })
+}
+
+fn retired(line: &[u8]) -> Option<Retired> {
+    let details = details(line)?;
+    Some(Retired {
+        to: details.get("to")?.as_u64()?,
+        digest: from_hex(details.get("digest")?.as_str()?.as_bytes())?,
+    })
+}
+
+fn details(line: &[u8]) -> Option<Map<String, Value>> {
     #[derive(Deserialize)]
     struct Detailed {
         details: Map<String, Value>,
     }
     let record: Detailed = serde_json::from_slice(line).ok()?;
-    Some(Failed {
-        file: record.details.get("file")?.as_str()?.parse().ok()?,
-        in_doubt_from: record.details.get("in_doubt_from")?.as_u64()?,
-    })
+    Some(record.details)
 }

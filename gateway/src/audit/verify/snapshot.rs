@@ -1,7 +1,7 @@
 //! The audit files as they are at one moment, between two commits.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::scan::Failed;
 use super::trust::{Kept, Trust};
 use crate::audit::chain::{Digest, digest};
-use crate::audit::files::{self, FileName, Identity};
+use crate::audit::files::{self, FileName, Form, Identity};
 use crate::audit::forward::read_line;
 
 /// Longest wait for a writer.
@@ -34,21 +34,19 @@ pub(crate) struct Snapshot {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) name: FileName,
+    pub(crate) form: Form,
     file: File,
     length: u64,
 }
 
 impl Opened {
-    /// Begins to read the file.
-    pub(crate) fn reader(&self) -> io::Result<BufReader<io::Take<Positioned<'_>>>> {
-        let reader = Positioned {
+    /// Begins to read the lines of the file.
+    pub(crate) fn reader(&self) -> Box<dyn BufRead + Send + '_> {
+        let bytes = Positioned {
             file: &self.file,
             position: 0,
         };
-        Ok(BufReader::with_capacity(
-            256 * 1024,
-            reader.take(self.length),
-        ))
+        files::lines_of(self.form, bytes.take(self.length))
     }
 }
 
@@ -82,9 +80,14 @@ impl Snapshot {
             lock(directory)?;
             for name in files::list(path)? {
                 match files::open_to_read(directory, name) {
-                    Ok(file) => {
-                        let (_, length) = Identity::of(&file)?;
-                        snapshot.files.push(Opened { name, file, length });
+                    Ok(stored) => {
+                        let (_, length) = Identity::of(&stored.file)?;
+                        snapshot.files.push(Opened {
+                            name,
+                            form: stored.form,
+                            file: stored.file,
+                            length,
+                        });
                     }
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                         snapshot.foreign.push(name);
@@ -126,7 +129,7 @@ impl Opened {
         struct Numbered {
             seq: u64,
         }
-        let mut reader = self.reader()?;
+        let mut reader = self.reader();
         let mut line = Vec::new();
         while read_line(&mut reader, &mut line)?.is_some() {
             if digest(&line) == *wanted {

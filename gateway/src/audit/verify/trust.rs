@@ -68,11 +68,19 @@ impl Trust {
         let seed = newest(home.audit_signing_key())?;
         let seals = Seals::new(mac.expose(), seed.expose()).ok_or(AuditError::BadKey)?;
         Ok(Self {
+            kept_at: Some(home.audit_checkpoint()),
+            ..Self::in_seals(&seals)
+        })
+    }
+
+    /// Relies on the keys of whoever writes.
+    pub(crate) fn in_seals(seals: &Seals) -> Self {
+        Self {
             mac: Some(seals.mac().clone()),
             public_key: seals.public_key(),
-            kept_at: Some(home.audit_checkpoint()),
+            kept_at: None,
             kept: None,
-        })
+        }
     }
 
     /// Relies on a public key alone: what an auditor has.

@@ -6,7 +6,7 @@ mod by_shape;
 mod forge;
 
 use chrono::{DateTime, Utc};
-use config::contract::scope::Scopes;
+use config::contract::scope::Role;
 use config::gateway::oidc::{Algorithm, Grant, Issuer, TokenKind};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::claims::{self, Claims};
 use super::fault::Fault;
 use super::jws::Sealed;
 use super::key::KeySet;
+use super::rules::Grants;
 use by_claims::BY_CLAIMS;
 use by_header::BY_HEADER;
 use by_shape::BY_SHAPE;
@@ -24,15 +25,18 @@ const GOOD: &str = r#"{"iss":"https://issuer.test","aud":"client","sub":"alice",
 
 pub(super) fn issuer(token_kind: TokenKind) -> Issuer {
     Issuer {
+        name: "default".to_owned(),
         url: "https://issuer.test".to_owned(),
-        client_id: "client".to_owned(),
-        audience: "client".to_owned(),
+        client_id: Some("client".to_owned()),
+        audiences: vec!["client".to_owned()],
         token_kind,
         algorithms: Algorithm::DEFAULT.to_vec(),
         allowed_domains: Vec::new(),
         grant: Grant::Everything,
         leeway: Duration::from_secs(30),
         stale_keys_max: Duration::from_secs(86_400),
+        max_age: None,
+        lifetime_max: Duration::from_secs(3_600),
         ca: None,
         allow_loopback_http: false,
         allow_private_addresses: false,
@@ -129,8 +133,14 @@ fn good_tokens_of_every_algorithm_pass() {
         let expected = Claims {
             subject: "alice".to_owned(),
             email: None,
-            scopes: "*".parse::<Scopes>().expect("scopes"),
+            grants: Grants {
+                scopes: Role::Admin.scopes(),
+                role: Some(Role::Admin),
+                ..Grants::default()
+            },
+            expires: 1_800_000_300,
             until: 1_800_000_330,
+            issued_at: DateTime::from_timestamp(1_799_999_990, 0),
         };
         assert_eq!(judged, Ok(expected), "{header}");
     }

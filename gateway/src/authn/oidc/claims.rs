@@ -4,12 +4,13 @@
 //! issuer, audience, subject and expiry must be there.
 
 use chrono::{DateTime, Utc};
-use config::contract::scope::{Role, Scopes};
+use config::contract::scope::Role;
 use config::gateway::oidc::{GOOGLE, Grant, Issuer, TokenKind};
 use serde_json::{Map, Value};
 
 use super::fault::Fault;
 use super::jws::{self, Opened};
+use super::rules::{self, Grants, Verdict};
 
 /// Longest subject in bytes (OpenID Connect Core, section 2).
 const SUBJECT_BYTES_MAX: usize = 255;
@@ -20,9 +21,6 @@ const EMAIL_BYTES_MAX: usize = 254;
 /// Longest list of audiences or roles that is looked at.
 const ENTRIES_MAX: usize = 256;
 
-/// Most roles that a claim's path may lead through.
-const PATH_STEPS_MAX: usize = 8;
-
 /// What a good token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claims {
@@ -31,9 +29,13 @@ pub(crate) struct Claims {
     /// The e-mail address, if the issuer has verified it.
     pub(crate) email: Option<String>,
     /// What the holder may do.
-    pub(crate) scopes: Scopes,
+    pub(crate) grants: Grants,
+    /// The second that the token itself names as its end.
+    pub(crate) expires: i64,
     /// The second after which it is not accepted any more, leeway included.
     pub(crate) until: i64,
+    /// When it was issued, as far as it says so.
+    pub(crate) issued_at: Option<DateTime<Utc>>,
 }
 
 /// Checks the claims of an opened token against its issuer's settings.
@@ -51,15 +53,17 @@ pub(crate) fn check(opened: &Opened, issuer: &Issuer, now: DateTime<Utc>) -> Res
         // RFC 7800: whoever presents it must prove a key, which a bearer does not.
         return Err(Fault::Bound);
     }
-    let until = times(&claims, issuer, now)?;
+    let (expires, until) = times(&claims, issuer, now)?;
     let subject = subject(&claims)?;
     let email = verified_email(&claims);
     domain(&claims, email.as_deref(), issuer)?;
     Ok(Claims {
         subject,
         email,
-        scopes: scopes(&claims, &issuer.grant),
+        grants: grants(&claims, &issuer.grant)?,
+        expires,
         until,
+        issued_at: issued_at(&claims),
     })
 }
 
@@ -99,7 +103,8 @@ fn kind(
 
 fn audience(claims: &Map<String, Value>, issuer: &Issuer) -> Result<(), Fault> {
     let audiences = texts(claims.get("aud")).ok_or(Fault::Audience)?;
-    if !audiences.contains(&issuer.audience.as_str()) {
+    let ours = |name: &str| issuer.audiences.iter().any(|audience| audience == name);
+    if !audiences.iter().any(|name| ours(name)) {
         return Err(Fault::Audience);
     }
     match issuer.token_kind {
@@ -107,19 +112,32 @@ fn audience(claims: &Map<String, Value>, issuer: &Issuer) -> Result<(), Fault> {
         // OpenID Connect Core, section 3.1.3.7: with several audiences the token must say that it
         // was given to us.
         TokenKind::Id => match claims.get("azp") {
-            Some(party) if party.as_str() == Some(issuer.client_id.as_str()) => Ok(()),
+            Some(party)
+                if party.as_str().is_some_and(|party| {
+                    issuer
+                        .client_id
+                        .as_deref()
+                        .map_or_else(|| ours(party), |id| party == id)
+                }) =>
+            {
+                Ok(())
+            }
             None if audiences.len() == 1 => Ok(()),
             Some(_) | None => Err(Fault::AuthorizedParty),
         },
     }
 }
 
-/// Returns the second until which the token is accepted.
-fn times(claims: &Map<String, Value>, issuer: &Issuer, now: DateTime<Utc>) -> Result<i64, Fault> {
+/// Returns the second that the token names as its end, and the one until which it is accepted.
+fn times(
+    claims: &Map<String, Value>,
+    issuer: &Issuer,
+    now: DateTime<Utc>,
+) -> Result<(i64, i64), Fault> {
     let now = now.timestamp();
     let leeway = i64::try_from(issuer.leeway.as_secs()).unwrap_or(0);
     let expires = second(claims.get("exp").ok_or(Fault::Time)?)?;
-    let until = expires.saturating_add(leeway);
+    let mut until = expires.saturating_add(leeway);
     if now >= until {
         return Err(Fault::Expired);
     }
@@ -138,7 +156,22 @@ fn times(claims: &Map<String, Value>, issuer: &Issuer, now: DateTime<Utc>) -> Re
         (None, TokenKind::Access) => {}
         (None, TokenKind::Id) => return Err(Fault::IssuedAt),
     }
-    Ok(until)
+    if let Some(most) = issuer.max_age {
+        let most = i64::try_from(most.as_secs()).unwrap_or(i64::MAX);
+        // What does not say when it was issued may be of any age.
+        let issued = second(claims.get("iat").ok_or(Fault::IssuedAt)?)?;
+        let oldest = issued.saturating_add(most).saturating_add(leeway);
+        if now >= oldest {
+            return Err(Fault::TooOld);
+        }
+        until = until.min(oldest);
+    }
+    Ok((expires, until))
+}
+
+/// Returns when the token was issued; [`times`] has checked the claim.
+fn issued_at(claims: &Map<String, Value>) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(second(claims.get("iat")?).ok()?, 0)
 }
 
 /// A `NumericDate` (RFC 7519, section 2), rounded down; one beyond the year 9999 is no time.
@@ -204,36 +237,37 @@ fn domain(claims: &Map<String, Value>, email: Option<&str>, issuer: &Issuer) -> 
     if allowed { Ok(()) } else { Err(Fault::Domain) }
 }
 
-/// The union of the scopes of every role that is named; none if none is.
-fn scopes(claims: &Map<String, Value>, grant: &Grant) -> Scopes {
+/// What the issuer's grant makes of the claims.
+fn grants(claims: &Map<String, Value>, grant: &Grant) -> Result<Grants, Fault> {
+    let of_role = |role: Role| Grants {
+        scopes: role.scopes(),
+        role: Some(role),
+        ..Grants::default()
+    };
     match grant {
-        Grant::Everything => Role::Admin.scopes(),
-        Grant::Role(role) => role.scopes(),
+        Grant::Everything => Ok(of_role(Role::Admin)),
+        Grant::Role(role) => Ok(of_role(*role)),
         Grant::Claim { path, otherwise } => {
-            let roles: Vec<Role> = texts(at_path(claims, path))
+            let roles: Vec<Role> = texts(rules::at_path(claims, path))
                 .unwrap_or_default()
                 .into_iter()
                 .filter_map(|name| Role::EVERY.into_iter().find(|role| role.name() == name))
                 .collect();
-            if roles.is_empty() {
-                return otherwise.map_or(Scopes::NONE, Role::scopes);
-            }
-            roles.iter().flat_map(|role| role.scopes().iter()).collect()
+            Ok(match roles[..] {
+                [] => otherwise.map_or_else(Grants::default, of_role),
+                [role] => of_role(role),
+                _ => Grants {
+                    scopes: roles.iter().flat_map(|role| role.scopes().iter()).collect(),
+                    ..Grants::default()
+                },
+            })
         }
+        Grant::Rules(rules) => match rules::judge(rules, claims) {
+            Verdict::Granted(grants) => Ok(grants),
+            Verdict::Denied(_) => Err(Fault::Denied),
+            Verdict::Nothing => Err(Fault::NoRule),
+        },
     }
-}
-
-/// Finds a claim by its whole name, else step by step along the dots.
-fn at_path<'claims>(claims: &'claims Map<String, Value>, path: &str) -> Option<&'claims Value> {
-    if let Some(value) = claims.get(path) {
-        return Some(value);
-    }
-    let mut steps = path.split('.').take(PATH_STEPS_MAX);
-    let mut value = claims.get(steps.next()?)?;
-    for step in steps {
-        value = value.as_object()?.get(step)?;
-    }
-    Some(value)
 }
 
 /// A text, or a list of nothing but texts.

@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     Bound,
     #[error("a critical header field is not understood")]
     Critical,
+    #[error("a claim rule denies it")]
+    Denied,
     #[error("a member stands twice")]
     Duplicate,
     #[error("the account's domain is not allowed")]
@@ -29,6 +31,8 @@ pub(crate) enum Fault {
     Issuer,
     #[error("the token is not of the issuer's kind")]
     Kind,
+    #[error("no claim rule fits")]
+    NoRule,
     #[error("the token is not valid yet")]
     NotYet,
     #[error("the payload is not a JSON object")]
@@ -41,6 +45,8 @@ pub(crate) enum Fault {
     Subject,
     #[error("a time is missing or not a number")]
     Time,
+    #[error("the token was issued too long ago")]
+    TooOld,
     #[error("the token is too long")]
     TooLong,
     #[error("no key of the issuer fits")]
@@ -57,6 +63,7 @@ impl Fault {
             Self::Base64 => "jwt_base64",
             Self::Bound => "jwt_bound",
             Self::Critical => "jwt_critical",
+            Self::Denied => "jwt_denied",
             Self::Duplicate => "jwt_duplicate",
             Self::Domain => "jwt_domain",
             Self::Expired => "jwt_expired",
@@ -64,6 +71,7 @@ impl Fault {
             Self::IssuedAt => "jwt_issued_at",
             Self::Issuer => "jwt_issuer",
             Self::Kind => "jwt_kind",
+            Self::NoRule => "jwt_no_rule",
             Self::NotYet => "jwt_not_yet",
             Self::Payload => "jwt_payload",
             Self::Shape => "jwt_shape",
@@ -71,6 +79,7 @@ impl Fault {
             Self::Subject => "jwt_subject",
             Self::Time => "jwt_time",
             Self::TooLong => "jwt_too_long",
+            Self::TooOld => "jwt_too_old",
             Self::UnknownKey => "jwt_unknown_key",
         }
     }

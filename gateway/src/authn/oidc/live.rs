@@ -16,14 +16,14 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use super::claims;
+use super::claims::{self, Claims};
 use super::fault::Fault;
 use super::fetch::{FetchError, Fetcher};
 use super::jws::Sealed;
 use super::kept;
 use super::key::KeySet;
-use super::verified::Verified;
 use crate::clock;
+use crate::credential::{Credential, Issued, Kind};
 use crate::random;
 
 /// Time between two looks at the keys, before jitter.
@@ -47,7 +47,19 @@ struct Snapshot {
     keys: KeySet,
     bytes: Vec<u8>,
     seen_at: DateTime<Utc>,
-    verified: Arc<Verified>,
+    /// Rises when the keys change.
+    stamp: u64,
+}
+
+/// A token that was judged good.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// What it is.
+    pub(crate) credential: Arc<Credential>,
+    /// The second from which on it is not accepted any more.
+    pub(crate) until: i64,
+    /// The state of the keys by which it was judged.
+    pub(crate) stamp: u64,
 }
 
 /// Why a token was not accepted.
@@ -106,22 +118,48 @@ impl LiveIssuer {
         })
     }
 
+    /// Returns how long ago the keys were seen; none if they are not known.
+    pub(crate) fn keys_age(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let snapshot = self.snapshot.load();
+        let seen_at = snapshot.as_ref()?.seen_at;
+        Some((now - seen_at).to_std().unwrap_or_default())
+    }
+
     /// Begins looking at the keys in the background, at once for the first time.
     pub(crate) fn watch(self: &Arc<Self>) -> AbortHandle {
         let issuer = Arc::clone(self);
         tokio::spawn(async move { issuer.look_again_and_again().await }).abort_handle()
     }
 
-    /// Returns the caller of a token.
+    /// Returns its settings.
+    pub(crate) const fn settings(&self) -> &Issuer {
+        &self.settings
+    }
+
+    /// Returns the state of the keys; none if they are not known, or were not seen for too long.
+    pub(crate) fn stamp(&self, now: DateTime<Utc>) -> Option<u64> {
+        let snapshot = self.snapshot.load();
+        snapshot
+            .as_ref()
+            .filter(|snapshot| self.is_fresh(snapshot, now))
+            .map(|fresh| fresh.stamp)
+    }
+
+    fn is_fresh(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> bool {
+        let age = (now - snapshot.seen_at).to_std().unwrap_or_default();
+        age <= self.settings.stale_keys_max
+    }
+
+    /// Judges a token of this issuer; a `patient` caller may wait a second for new keys.
     ///
     /// # Errors
     /// When the token is at fault, or the issuer's keys are not known.
-    pub(crate) async fn caller(
+    pub(crate) async fn judge_patiently(
         &self,
         token: &str,
         now: DateTime<Utc>,
         patient: bool,
-    ) -> Result<Arc<Caller>, Rejected> {
+    ) -> Result<Judged, Rejected> {
         let before = self.looks.subscribe();
         let first = self.judge(token, now);
         let worth_a_look = matches!(
@@ -134,38 +172,50 @@ impl LiveIssuer {
         first
     }
 
-    fn judge(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Caller>, Rejected> {
+    fn judge(&self, token: &str, now: DateTime<Utc>) -> Result<Judged, Rejected> {
         let sealed = Sealed::read(token, &self.settings.algorithms).map_err(Rejected::Fault)?;
-        if sealed.claimed_issuer().map_err(Rejected::Fault)? != self.settings.url {
-            return Err(Rejected::Fault(Fault::Issuer));
-        }
         let snapshot = self.snapshot.load();
         let snapshot = snapshot
             .as_ref()
-            .filter(|snapshot| {
-                let age = (now - snapshot.seen_at).to_std().unwrap_or_default();
-                age <= self.settings.stale_keys_max
-            })
+            .filter(|snapshot| self.is_fresh(snapshot, now))
             .ok_or(Rejected::Unavailable)?;
-        let digest = Verified::digest(token);
-        let second = now.timestamp();
-        if let Some(caller) = snapshot.verified.find(&digest, second) {
-            return Ok(caller);
-        }
         let opened = sealed.open(&snapshot.keys).map_err(Rejected::Fault)?;
         let claims = claims::check(&opened, &self.settings, now).map_err(Rejected::Fault)?;
+        let until = claims.until;
+        Ok(Judged {
+            credential: Arc::new(self.credential(claims)),
+            until,
+            stamp: snapshot.stamp,
+        })
+    }
+
+    fn credential(&self, claims: Claims) -> Credential {
         let name = claims.email.as_ref().unwrap_or(&claims.subject);
+        let grants = claims.grants;
         let caller = Arc::new(Caller {
             user: format!("oidc:{name}"),
             principal: format!("{}/{}", self.settings.url, claims.subject),
             auth_method: AuthMethod::Oidc,
-            scopes: claims.scopes,
-            projects: None,
+            scopes: grants.scopes,
+            projects: grants.projects,
         });
-        snapshot
-            .verified
-            .remember(digest, &caller, claims.until, second);
-        Ok(caller)
+        let longest = self.settings.lifetime_max;
+        Credential {
+            caller,
+            kind: Kind::Jwt(Issued {
+                issuer: self.settings.url.clone(),
+                subject: claims.subject,
+                role: grants.role,
+                issued_at: claims.issued_at,
+                expires_at: DateTime::from_timestamp(claims.expires, 0),
+                lifetime_max: grants
+                    .lifetime_max
+                    .map_or(longest, |most| most.min(longest)),
+                rules: grants.rules,
+            }),
+            expires_at: DateTime::from_timestamp(claims.until, 0),
+            rate: None,
+        }
     }
 
     /// Waits for the end of a look that is under way, or that may be asked for now; returns
@@ -228,18 +278,21 @@ impl LiveIssuer {
         };
         let seen_at = clock::now();
         let previous = self.snapshot.load_full();
-        let same = previous.filter(|previous| previous.bytes == bytes);
-        if same.is_none() {
+        let same = previous
+            .as_ref()
+            .is_some_and(|previous| previous.bytes == bytes);
+        if !same {
             tracing::info!(issuer = self.settings.url, "issuer keys changed");
         }
         if let Err(error) = kept::keep(&self.file, &self.settings.url, seen_at, &bytes) {
             tracing::warn!(%error, "cannot keep the issuer's keys for the next start");
         }
+        let stamp = previous.map_or(0, |previous| previous.stamp) + u64::from(!same);
         self.snapshot.store(Some(Arc::new(Snapshot {
-            verified: same.map_or_else(Arc::default, |same| Arc::clone(&same.verified)),
             keys,
             bytes,
             seen_at,
+            stamp,
         })));
         true
     }
@@ -250,7 +303,7 @@ fn snapshot(bytes: Vec<u8>, seen_at: DateTime<Utc>) -> Result<Snapshot, super::k
         keys: KeySet::read(&bytes)?,
         bytes,
         seen_at,
-        verified: Arc::default(),
+        stamp: 1,
     })
 }
 

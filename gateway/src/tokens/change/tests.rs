@@ -9,6 +9,7 @@ use config::private;
 use tempfile::TempDir;
 
 use super::{Change, ChangeError};
+use crate::tokens::bounds::Bounds;
 use crate::tokens::format::FreshToken;
 use crate::tokens::journal;
 use crate::tokens::record::{Permission, Standing, TokenRecord, Wanted};
@@ -31,6 +32,7 @@ fn wanted(name: &str, days: Option<&str>) -> Wanted {
         permission: Permission::new(None, Some(Role::Viewer)).expect("agreement"),
         expiry: days.map(|days| days.parse().expect("days")),
         description: None,
+        bounds: Bounds::default(),
     }
 }
 
@@ -94,7 +96,7 @@ fn a_record_with_an_unknown_field_is_refused() {
     let text = fs::read_to_string(home.tokens()).expect("read");
     write_private(
         &home,
-        &text.replace("\"name\":", "\"allowed_networks\":[],\"name\":"),
+        &text.replace("\"name\":", "\"allowed_hours\":[],\"name\":"),
     );
     assert!(matches!(
         load(&home),

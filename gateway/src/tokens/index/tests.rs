@@ -2,9 +2,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use config::home::Home;
 
 use super::{Index, Rejected};
+use crate::tokens::bounds::Bounds;
 use crate::tokens::change::Change;
 use crate::tokens::format::FreshToken;
-use crate::tokens::journal::Entry;
+use crate::tokens::journal::{Entry, Target};
 use crate::tokens::record::{Permission, TokenRecord, Wanted};
 use crate::tokens::store::Stored;
 
@@ -19,6 +20,7 @@ fn add(change: &mut Change, name: &str) -> (FreshToken, TokenRecord) {
         permission: Permission::new(None, None).expect("agreement"),
         expiry: Some("30".parse().expect("days")),
         description: None,
+        bounds: Bounds::default(),
     };
     change.add(wanted, "local:test", now()).expect("a token")
 }
@@ -35,7 +37,7 @@ fn one() -> (FreshToken, TokenRecord, Index) {
 fn entry(record: &TokenRecord, generation: u64) -> Entry {
     Entry {
         generation,
-        id: record.id.clone(),
+        target: Target::Token(record.id.clone()),
         revoked_at: now(),
         revoked_by: "local:test".to_owned(),
     }
@@ -73,6 +75,7 @@ fn a_revocation_rejects_whatever_the_file_says_later() {
     let index = index.with_stored(Stored {
         generation: 1,
         records: vec![record],
+        withdrawals: Vec::new(),
     });
     assert_eq!(index.find(&fresh.raw(), now()), revoked);
     assert_eq!((index.generation(), index.file_generation()), (7, 1));

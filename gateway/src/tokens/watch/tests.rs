@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::{Notice, TokenWatch};
 use crate::tokens::acknowledge::{Awaited, wait};
+use crate::tokens::bounds::Bounds;
 use crate::tokens::change::Change;
 use crate::tokens::format::FreshToken;
 use crate::tokens::index::Rejected;
@@ -48,6 +49,7 @@ impl Watched {
             permission: Permission::new(None, None).expect("agreement"),
             expiry: None,
             description: None,
+            bounds: Bounds::default(),
         };
         let (fresh, _) = change.add(wanted, "local:test", now()).expect("a token");
         let generation = change.commit().expect("commit");

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use jail::sandbox::{Access, Mount, Resources, SandboxPolicy};
 use jail::{Layer, LayerName, Layers, Policy, Report, Request};
 use tempfile::TempDir;
 
@@ -49,6 +50,41 @@ impl Arena {
         }
         eprintln!("skipped: this host cannot enforce {layer}: {:?}", host());
         None
+    }
+
+    /// Returns an arena whose program runs in the sandbox: `inside` is writable there under its own name,
+    /// `outside` and `run` do not exist. Says that the test is skipped where this host has no sandbox.
+    #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
+    pub(crate) fn sandboxed() -> Option<Self> {
+        let mut arena = Self::new();
+        let layers = host().sandbox.as_ref()?;
+        if layers.root != Layer::Enforced || layers.network != Layer::Enforced {
+            eprintln!("skipped: this host has no sandbox: {layers:?}");
+            return None;
+        }
+        let inside = arena.folder.path().join("inside");
+        arena.policy.read = Vec::new();
+        arena.policy.read_if_present.push("/usr".into());
+        arena.policy.write = Vec::new();
+        arena.policy.connect_ports = None;
+        arena.policy.sandbox = Some(SandboxPolicy {
+            mounts: vec![Mount {
+                source: inside.clone(),
+                target: inside,
+                access: Access::Write,
+            }],
+            temporary_bytes_max: 8 * 1024 * 1024,
+            resources: Resources::default(),
+            may_lack: std::collections::BTreeSet::new(),
+            group: format!("loki-test-{}-{}", std::process::id(), number()),
+            egress: None,
+        });
+        Some(arena)
+    }
+
+    /// Returns the sandbox's part of the policy.
+    pub(crate) fn sandbox(&mut self) -> &mut SandboxPolicy {
+        self.policy.sandbox.as_mut().unwrap()
     }
 
     pub(crate) fn inside(&self, name: &str) -> PathBuf {
@@ -259,6 +295,12 @@ fn look_again() {
         tv_nsec: 5_000_000,
     };
     rustix::event::poll(&mut [], Some(&pause)).unwrap();
+}
+
+/// Returns another number each time.
+fn number() -> u32 {
+    static LAST: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
 fn enforced(layer: LayerName) -> bool {

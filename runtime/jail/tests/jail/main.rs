@@ -14,3 +14,4 @@ mod files;
 mod network;
 mod outside_processes;
 mod process_tree;
+mod sandbox;

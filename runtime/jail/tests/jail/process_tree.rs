@@ -31,6 +31,8 @@ fn reported(report: Option<Report>, exit: Exit, stopped_by: StoppedBy, killed_de
         survivors: 0,
         user_cpu_ms: None,
         system_cpu_ms: None,
+        memory_peak_bytes: None,
+        out_of_memory_kills: None,
     };
     assert_eq!(report, Some(expected));
 }

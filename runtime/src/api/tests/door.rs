@@ -22,12 +22,15 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::api::listen::{Door, Lock};
+use crate::api::listen::{Door, Gateway, Lock};
 use crate::api::serve::Server;
 use crate::api::{Api, router};
+use crate::approval::Desk;
 use crate::clock;
+use crate::policy::Policy;
 use crate::provider::Providers;
 use crate::registry::Registry;
+use crate::sandbox::Profile;
 use crate::session::live::Live;
 use crate::session::{Ending, Sessions, Worker};
 use crate::store::Store;
@@ -39,7 +42,7 @@ const KEY: [u8; 32] = [7; 32];
 struct UntilStopped;
 
 impl Worker for UntilStopped {
-    fn admit(&self) -> Result<Vec<Enforcement>, String> {
+    fn admit(&self, _: &Profile) -> Result<Vec<Enforcement>, String> {
         Ok(vec![Enforcement {
             control: "writes outside the workspace".to_owned(),
             layer: Layer::Kernel,
@@ -103,10 +106,22 @@ impl Called {
         let socket = settings.socket.clone();
         let settings = Arc::new(settings);
         let registry = Registry::new(store.clone(), Arc::clone(&settings));
-        let sessions = Sessions::new(settings, providers, store.clone(), Arc::new(UntilStopped));
+        let desk = Desk::new(store.clone(), settings.approvals.clone());
+        let policy = Policy::new(&settings.commands).expect("policy");
+        let gatekeeper = Arc::new(desk.clone());
+        let worker = Arc::new(UntilStopped);
+        let sessions = Sessions::new(settings, providers, store.clone(), worker, gatekeeper);
         let verifier = Verifier::new(vec![key(KEY)], clock::now().timestamp_millis() - 60_000);
-        let api = Api::new(sessions.clone(), store.clone(), registry, verifier);
-        let door = Door::open(&socket, &lock).await.expect("door");
+        let api = Api::new(
+            sessions.clone(),
+            store.clone(),
+            registry,
+            (desk, policy),
+            verifier,
+        );
+        let door = Door::open(&socket, Gateway::Ours, &lock)
+            .await
+            .expect("door");
         let server = Server::start(door, router(api).expect("router"));
         Self {
             _directory: directory,

@@ -59,7 +59,13 @@ async fn a_started_session_is_answered_as_documented() {
     assert_eq!(view.state, SessionState::Created);
     assert_eq!(view.started_by, "token:ci-bot");
     assert_eq!(view.project, called.project.display().to_string());
-    assert_eq!(view.effective_enforcement.len(), 1);
+    let controls: Vec<&str> = view
+        .effective_enforcement
+        .iter()
+        .map(|row| row.control.as_str())
+        .collect();
+    assert_eq!(controls.len(), 2, "{controls:?}");
+    assert_eq!(controls[1], "blocked commands");
     assert_eq!(view.cost_usd, None);
 }
 

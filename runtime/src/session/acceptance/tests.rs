@@ -16,8 +16,12 @@ const SETTINGS: &str = r#"
 "#;
 
 fn settings(more: &str) -> RuntimeSettings {
+    settings_of(SETTINGS, more)
+}
+
+fn settings_of(base: &str, more: &str) -> RuntimeSettings {
     let sources = Sources {
-        file: Some(("runtime.toml".into(), format!("{SETTINGS}\n{more}"))),
+        file: Some(("runtime.toml".into(), format!("{base}\n{more}"))),
         environment: [("HOME".to_owned(), "/home/somebody".to_owned())].into(),
         ..Sources::default()
     };
@@ -93,55 +97,101 @@ fn an_unknown_provider_is_refused_with_the_way_to_configure_it() {
 }
 
 #[test]
-fn protections_that_are_not_built_are_refused_instead_of_pretended() {
-    let check = |expected: &str, tighten: Tightening| {
-        let Err(Unacceptable::NotEnforced { field, .. }) =
-            judged("", |request| request.tighten = tighten)
-        else {
-            panic!("{expected} was accepted");
+fn autonomy_can_be_tightened_but_not_loosened() {
+    let check = |more: &str,
+                 mode: Option<AutonomyMode>,
+                 staged: Option<bool>,
+                 expected: Result<(AutonomyMode, bool), &str>| {
+        let found = judged(more, |request| {
+            request.tighten.autonomy_mode = mode;
+            request.tighten.staged_autonomy = staged;
+        });
+        let found = match &found {
+            Ok(accepted) => Ok((accepted.freedom.mode, accepted.freedom.staged)),
+            Err(Unacceptable::Loosens { field, .. }) => Err(*field),
+            Err(other) => panic!("{other:?}"),
         };
-        assert_eq!(field, expected);
+        assert_eq!(found, expected, "{more:?} {mode:?} {staged:?}");
     };
-    let none = Tightening::default;
-    check(
-        "tighten.sandbox",
-        Tightening {
-            sandbox: Some(true),
-            ..none()
-        },
+    use AutonomyMode::{Checkpoint, Perpetual, Supervised};
+    let strict = "[autonomy]\nmode = \"checkpoint\"\nstaged = true";
+    check(strict, Some(Perpetual), None, Err("tighten.autonomy_mode"));
+    check(strict, None, Some(false), Err("tighten.staged_autonomy"));
+    check(strict, None, None, Ok((Checkpoint, true)));
+    check(strict, Some(Supervised), Some(true), Ok((Supervised, true)));
+    check("", None, None, Ok((Perpetual, false)));
+    check("", Some(Checkpoint), Some(true), Ok((Checkpoint, true)));
+}
+
+#[test]
+fn blocked_commands_can_be_added_but_not_taken_away() {
+    let asking = |entries: &[&str]| {
+        judged("[commands]\nblocked = [\"curl\"]", |request| {
+            let entries = entries.iter().map(|entry| (*entry).to_owned()).collect();
+            request.tighten.blocked_commands = Some(entries);
+        })
+    };
+    assert!(matches!(
+        asking(&["!default"]),
+        Err(Unacceptable::Loosens { .. })
+    ));
+    assert!(matches!(
+        asking(&["a | b"]),
+        Err(Unacceptable::Invalid { .. })
+    ));
+    let blocked = asking(&["wget", "mkfs"])
+        .expect("accepted")
+        .policy
+        .blocked();
+    assert_eq!(
+        blocked,
+        [
+            "rm -rf /",
+            "dd if=",
+            "mkfs",
+            ":(){ :|:& };:",
+            "curl",
+            "wget"
+        ]
     );
-    check(
-        "tighten.staged_autonomy",
-        Tightening {
-            staged_autonomy: Some(true),
-            ..none()
-        },
-    );
-    for mode in [AutonomyMode::Checkpoint, AutonomyMode::Supervised] {
-        check(
-            "tighten.autonomy_mode",
-            Tightening {
-                autonomy_mode: Some(mode),
-                ..none()
-            },
+}
+
+#[test]
+fn the_sandbox_can_be_asked_for_but_not_declined() {
+    let enabled = "[sandbox]\nenabled = true";
+    let check = |more: &str, asked: Option<bool>, expected: Result<bool, Unacceptable>| {
+        let found = judged(more, |request| request.tighten.sandbox = asked)
+            .map(|accepted| accepted.sandbox);
+        assert_eq!(found, expected, "{more:?} {asked:?}");
+    };
+    let loosens = Unacceptable::Loosens {
+        field: "tighten.sandbox",
+        variable: "LOKI_SANDBOX_MODE",
+    };
+    check(enabled, Some(false), Err(loosens));
+    check(enabled, None, Ok(true));
+    check("", Some(true), Ok(true));
+    check("", None, Ok(false));
+}
+
+#[test]
+fn a_provider_s_variables_do_not_come_into_the_sandbox_unless_the_operator_says_so() {
+    let judged = |more: &str| {
+        let settings = settings_of(
+            "provider = \"scripted\"\n[providers.scripted]\ncommand = [\"sh\"]\nenvironment = [\"KEY\"]",
+            more,
         );
-    }
-    for list in [vec![], vec!["/app/src".to_owned()]] {
-        check(
-            "tighten.allowed_paths",
-            Tightening {
-                allowed_paths: Some(list.clone()),
-                ..none()
-            },
-        );
-        check(
-            "tighten.blocked_commands",
-            Tightening {
-                blocked_commands: Some(list),
-                ..none()
-            },
-        );
-    }
+        let environment = [("KEY".to_owned(), "secret".to_owned())].into();
+        let mut request = request();
+        request.tighten.sandbox = Some(true);
+        judge(request, &settings, &Providers::new(&settings, &environment))
+    };
+    let Err(Unacceptable::Invalid { field, why, .. }) = judged("") else {
+        panic!("accepted");
+    };
+    assert_eq!(field, "provider");
+    assert!(why.contains("KEY") && !why.contains("secret"), "{why}");
+    assert!(judged("[sandbox]\ncredentials_in_sandbox = true").is_ok());
 }
 
 #[test]

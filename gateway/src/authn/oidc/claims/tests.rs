@@ -33,7 +33,7 @@ fn scopes(grant: Grant, claims: &Value) -> String {
     let mut issuer = issuer(TokenKind::Id);
     issuer.grant = grant;
     check(&opened(claims), &issuer, now())
-        .map(|claims| claims.scopes.to_string())
+        .map(|claims| claims.grants.scopes.to_string())
         .expect("good claims")
 }
 

@@ -1,0 +1,54 @@
+//! Settings of autonomy and approvals: when people are asked, who may answer, and how long it waits.
+
+use std::time::Duration;
+
+use crate::contract::session::AutonomyMode;
+use crate::load::{Key, Reader};
+
+/// How much agents may do without being asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Autonomy {
+    /// Whether people are asked before the first run and before each hand-over.
+    pub staged: bool,
+    /// When else people are asked.
+    pub mode: AutonomyMode,
+}
+
+/// How approvals are given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approvals {
+    /// Whether whoever started a session may not approve for it.
+    pub four_eyes: bool,
+    /// How long an approval waits, and how long one that was given can be used.
+    pub deadline: Duration,
+}
+
+impl Autonomy {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let staged = Key::new("autonomy.staged").variables(&["LOKI_STAGED_AUTONOMY"]);
+        let mode = Key::new("autonomy.mode").variables(&["LOKI_AUTONOMY_MODE"]);
+        Self {
+            staged: reader.value(&staged, false),
+            mode: reader.value(&mode, AutonomyMode::default()),
+        }
+    }
+}
+
+impl Approvals {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let approvals = Self {
+            four_eyes: reader.value(&Key::new("approvals.four_eyes"), false),
+            deadline: reader.value(&Key::new("approvals.deadline"), DEADLINE),
+        };
+        if approvals.deadline.is_zero() || approvals.deadline > DEADLINE_MAX {
+            reader.mistake(
+                "approvals.deadline",
+                "must be more than 0 and at most 30 days",
+            );
+        }
+        approvals
+    }
+}
+
+const DEADLINE: Duration = Duration::from_secs(24 * 3_600);
+const DEADLINE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);

@@ -1,0 +1,28 @@
+//! `loki manual`: manual pages, one for each command.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output;
+
+/// Writes manual pages, one for each command.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  loki manual ./man\n  man -l man/loki-projects.1")]
+pub(crate) struct Arguments {
+    /// The folder for them
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+/// Runs the command.
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+    let folder = context.directory().join(&arguments.folder);
+    fs::create_dir_all(&folder)
+        .and_then(|()| clap_mangen::generate_to(crate::Arguments::command(), &folder))
+        .map_err(|error| Failure::io("write manual pages to", &folder, &error))?;
+    output::line(&format!("Wrote manual pages to {}", folder.display()))
+}

@@ -1,0 +1,48 @@
+//! The body of a request that the gateway answers itself: read whole, bounded, as strict JSON.
+
+use pingora::proxy::Session;
+use serde::de::DeserializeOwned;
+
+use crate::refusal::Refusal;
+use crate::request::RequestRecord;
+
+/// Reads the body; its bytes are counted in the record.
+///
+/// # Errors
+/// When it is longer than `bytes_max` or cannot be read.
+pub(crate) async fn read(
+    session: &mut Session,
+    record: &mut RequestRecord,
+    bytes_max: u64,
+) -> Result<Vec<u8>, Refusal> {
+    let mut body = Vec::new();
+    loop {
+        match session.as_downstream_mut().read_request_body().await {
+            Ok(None) => return Ok(body),
+            Ok(Some(chunk)) => {
+                record.body_bytes += chunk.len() as u64;
+                if record.body_bytes > bytes_max {
+                    return Err(Refusal::BodyTooLong { bytes_max });
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a request body broke off");
+                return Err(Refusal::Malformed("the body could not be read"));
+            }
+        }
+    }
+}
+
+/// Reads a JSON object of a known shape; an empty body counts as an empty object.
+///
+/// # Errors
+/// What is wrong, naming the member.
+pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    // Serde reads a struct from a list as well; a body is an object.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::BadBody("expected a JSON object".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| Refusal::BadBody(error.to_string()))
+}
