@@ -3,7 +3,9 @@
 pub mod agent_audit;
 pub mod approval;
 pub mod audit;
+pub mod board;
 pub mod caller;
+pub mod cost;
 pub mod endpoint;
 pub mod figures;
 pub mod id;

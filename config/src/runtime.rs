@@ -2,6 +2,8 @@
 
 pub mod autonomy;
 pub mod commands;
+pub mod providers;
+pub mod publish;
 
 mod egress;
 mod sandbox;
@@ -12,6 +14,8 @@ use std::time::Duration;
 use crate::gateway::{self, Loaded, Log};
 use crate::home::Home;
 use crate::load::{Key, Mistakes, Reader, Sources};
+pub use providers::{Budget, Dialect, Price, Provider};
+pub use publish::PullRequest;
 
 use autonomy::{Approvals, Autonomy};
 use commands::Commands;
@@ -37,10 +41,14 @@ pub struct RuntimeSettings {
     pub provider: String,
     /// The providers, by name.
     pub providers: Vec<Provider>,
+    /// How much a session may use before it pauses and asks.
+    pub budget: Budget,
     /// The operator's verify command; none means that results are unverified.
     pub verify: Vec<String>,
     /// Whether work stays on the session's branch.
     pub branch_protection: bool,
+    /// Whether and with what branches are published.
+    pub pull_request: PullRequest,
     /// How much agents may do without being asked.
     pub autonomy: Autonomy,
     /// How approvals are given.
@@ -72,21 +80,14 @@ pub struct Sessions {
     pub iteration_timeout: Duration,
     /// Longest run of the verify command.
     pub verify_timeout: Duration,
+    /// Time before a failure that passes is tried again; it doubles each time.
+    pub retry_pause: Duration,
     /// Time between asking an agent to end and ending it.
     pub stop_grace: Duration,
+    /// Days for which ended sessions are kept; none means for ever.
+    pub keep_days: Option<u32>,
     /// Most bytes of output kept of one iteration; more ends the iteration.
     pub output_bytes_max: u64,
-}
-
-/// A provider: a program that does an agent's work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Provider {
-    /// The name that callers use.
-    pub name: String,
-    /// Program and arguments; the prompt comes on standard input.
-    pub command: Vec<String>,
-    /// Names of the runtime's variables that the program gets.
-    pub environment: Vec<String>,
 }
 
 /// What the kernel is asked to enforce on every agent.
@@ -110,7 +111,7 @@ impl RuntimeSettings {
     pub fn load(sources: Sources) -> Result<Loaded<Self>, Mistakes> {
         let mut reader = Reader::new(sources);
         let home = gateway::home(&mut reader);
-        let providers = providers(&mut reader);
+        let providers = providers::providers(&mut reader);
         let settings = Self {
             socket: reader.value(
                 &Key::new("socket").variables(&["LOKI_RUNTIME_SOCKET"]),
@@ -129,11 +130,13 @@ impl RuntimeSettings {
                 "claude".to_owned(),
             ),
             providers,
+            budget: providers::budget(&mut reader),
             verify: reader.value(&Key::new("verify.command"), Vec::new()),
             branch_protection: reader.value(
                 &Key::new("branch.protection").variables(&["LOKI_BRANCH_PROTECTION"]),
                 false,
             ),
+            pull_request: publish::pull_request(&mut reader),
             autonomy: Autonomy::read(&mut reader),
             approvals: Approvals::read(&mut reader),
             commands: Commands::read(&mut reader),
@@ -169,7 +172,9 @@ fn sessions(reader: &mut Reader) -> Sessions {
             &Key::new("sessions.verify_timeout"),
             Duration::from_secs(900),
         ),
+        retry_pause: reader.value(&Key::new("sessions.retry_pause"), Duration::from_secs(5)),
         stop_grace: reader.value(&Key::new("sessions.stop_grace"), Duration::from_secs(5)),
+        keep_days: Some(reader.value(&Key::new("sessions.keep_days"), 90)).filter(|days| *days > 0),
         output_bytes_max: reader.value(&Key::new("sessions.output_bytes_max"), 64 * 1024 * 1024),
     };
     for (key, value) in [
@@ -201,30 +206,6 @@ fn project_roots(reader: &mut Reader) -> Vec<PathBuf> {
         }
     }
     roots.into_iter().map(PathBuf::from).collect()
-}
-
-fn providers(reader: &mut Reader) -> Vec<Provider> {
-    let mut providers = Vec::new();
-    for name in reader.tables_below("providers") {
-        let command_key = format!("providers.{name}.command");
-        let command = reader.value(&Key::new(command_key.clone()), Vec::<String>::new());
-        let environment = reader.value(
-            &Key::new(format!("providers.{name}.environment")),
-            Vec::new(),
-        );
-        if command.first().is_none_or(String::is_empty) {
-            reader.mistake(
-                &command_key,
-                "names no program: set a list of program and arguments",
-            );
-        }
-        providers.push(Provider {
-            name,
-            command,
-            environment,
-        });
-    }
-    providers
 }
 
 fn jail(reader: &mut Reader) -> Jail {

@@ -18,6 +18,12 @@ pub mod sessions;
 pub mod statement;
 pub mod status;
 
+mod board;
+mod control;
+mod stream;
+mod websocket;
+mod work;
+
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -124,13 +130,21 @@ const HANDLERS: &[(&str, Handler)] = &[
     ("session.list", |method| on(method, sessions::list)),
     ("session.start", |method| on(method, sessions::start)),
     ("session.show", |method| on(method, sessions::show)),
+    ("session.remove", |method| on(method, control::remove)),
     ("session.events", |method| on(method, events::page)),
-    ("session.stop", |method| on(method, sessions::stop)),
-    ("session.pause", |method| on(method, sessions::pause)),
-    ("session.resume", |method| on(method, sessions::resume)),
-    ("control.stop", |method| on(method, sessions::stop_only)),
-    ("control.pause", |method| on(method, sessions::pause_only)),
-    ("control.resume", |method| on(method, sessions::resume_only)),
+    ("session.stop", |method| on(method, control::stop)),
+    ("session.pause", |method| on(method, control::pause)),
+    ("session.resume", |method| on(method, control::resume)),
+    ("session.input", |method| on(method, work::input)),
+    ("session.diff", |method| on(method, work::diff)),
+    ("session.log", |method| on(method, work::log)),
+    ("stream.open", |method| on(method, websocket::open)),
+    ("agent.list", |method| on(method, work::agents)),
+    ("log.show", |method| on(method, work::newest_log)),
+    ("cost.show", |method| on(method, work::cost)),
+    ("control.stop", |method| on(method, control::stop_only)),
+    ("control.pause", |method| on(method, control::pause_only)),
+    ("control.resume", |method| on(method, control::resume_only)),
     ("approval.list", |method| on(method, approvals::list)),
     ("approval.show", |method| on(method, approvals::show)),
     ("approval.approve", |method| on(method, approvals::approve)),
@@ -147,6 +161,12 @@ const HANDLERS: &[(&str, Handler)] = &[
     }),
     ("project.discover", |method| on(method, projects::discover)),
     ("project.sync", |method| on(method, projects::sync)),
+    ("board.list", |method| on(method, board::list)),
+    ("task.create", |method| on(method, board::create)),
+    ("task.show", |method| on(method, board::show)),
+    ("task.update", |method| on(method, board::update)),
+    ("task.move", |method| on(method, board::shift)),
+    ("task.delete", |method| on(method, board::remove)),
     ("task.list", |method| on(method, projects::tasks)),
     ("learning.list", |method| on(method, learnings::list)),
     ("learning.add", |method| on(method, learnings::add)),
@@ -167,6 +187,7 @@ const fn filter(method: Method) -> MethodFilter {
     match method {
         Method::Get => MethodFilter::GET,
         Method::Post => MethodFilter::POST,
+        Method::Put => MethodFilter::PUT,
         Method::Delete => MethodFilter::DELETE,
     }
 }

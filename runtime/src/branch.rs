@@ -6,11 +6,13 @@
 mod checkpoint;
 mod clone;
 mod diff;
+mod findings;
 mod forward;
 mod git;
 mod hand_off;
 mod keep;
 mod name;
+mod publish;
 mod reopen;
 
 use std::io;
@@ -21,7 +23,9 @@ use crate::project::Project;
 use crate::sandbox::SandboxError;
 
 pub use checkpoint::Checkpoint;
+pub use findings::{Findings, Secret};
 pub use hand_off::Protection;
+pub use publish::{Credential, Published, Remote};
 
 use git::{Git, Repository};
 

@@ -3,7 +3,8 @@
 //! Invariant: an agent can write below [`SessionFolder::workspace`] and [`SessionFolder::private`]
 //! alone; everything else of the folder belongs to the runtime.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use config::contract::id::SessionId;
@@ -61,6 +62,33 @@ impl SessionFolder {
         Ok(folder)
     }
 
+    /// Returns where the folder of a session lies, whether it is there or not.
+    #[must_use]
+    pub fn place(home: &Home, session: &SessionId) -> PathBuf {
+        home.runtime().join("sessions").join(session.as_str())
+    }
+
+    /// Empties the places in which a clone is made, because an earlier attempt was broken off.
+    ///
+    /// # Errors
+    /// When a place cannot be emptied or made.
+    pub fn renew(&self) -> Result<(), FolderError> {
+        for place in [
+            self.workspace(),
+            self.repository(),
+            self.bundle_folder(),
+            self.git_home(),
+        ] {
+            std::fs::remove_dir_all(&place)
+                .and_then(|()| create_closed_directory(&place))
+                .map_err(|source| FolderError {
+                    path: place.clone(),
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+
     /// Returns whose folder this is.
     #[must_use]
     pub const fn session(&self) -> &SessionId {
@@ -103,6 +131,12 @@ impl SessionFolder {
         self.directory.join("repository.git")
     }
 
+    /// Returns the log of what the agent's program wrote in an iteration.
+    #[must_use]
+    pub fn output_log(&self, iteration: u32) -> PathBuf {
+        log_below(&self.directory, iteration)
+    }
+
     /// Returns the session's record of what its agent did.
     #[must_use]
     pub fn agent_audit(&self) -> PathBuf {
@@ -112,6 +146,11 @@ impl SessionFolder {
     /// Returns the folder through which commits travel from the workspace to the repository.
     pub(crate) fn bundle_folder(&self) -> PathBuf {
         self.directory.join("bundle")
+    }
+
+    /// Returns the file that names the branch on which the project stood when it was cloned.
+    pub(crate) fn base_branch(&self) -> PathBuf {
+        self.directory.join("base-branch")
     }
 
     /// Returns the file of a pack on its way into the repository.
@@ -128,4 +167,50 @@ impl SessionFolder {
     pub(crate) fn git_home(&self) -> PathBuf {
         self.directory.join("git-home")
     }
+}
+
+/// Returns the log of a session's iteration, whether the folder is still there or not.
+#[must_use]
+pub fn output_log(home: &Home, session: &SessionId, iteration: u32) -> PathBuf {
+    log_below(&SessionFolder::place(home, session), iteration)
+}
+
+/// Returns the last bytes of a file as text; nothing if it is not there.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn end_of_file(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes_max)))?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Returns the size of a folder's files; what cannot be read counts nothing.
+#[must_use]
+pub fn bytes_below(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+        .map(|(path, found)| {
+            if found.is_dir() {
+                bytes_below(&path)
+            } else {
+                found.len()
+            }
+        })
+        .fold(0, u64::saturating_add)
+}
+
+fn log_below(folder: &Path, iteration: u32) -> PathBuf {
+    folder.join(format!("output-{iteration}.log"))
 }

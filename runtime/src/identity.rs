@@ -1,6 +1,6 @@
 //! New names for new things: drawn at random, so that nobody can guess the next one.
 
-use config::contract::id::{ApprovalId, LearningId, ProjectId, RequestId, SessionId};
+use config::contract::id::{ApprovalId, LearningId, ProjectId, RequestId, SessionId, TaskId};
 
 /// The system gave no randomness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +21,14 @@ pub fn session_id() -> Result<SessionId, NoRandomness> {
 /// When the system gives no randomness.
 pub fn project_id() -> Result<ProjectId, NoRandomness> {
     random().map(ProjectId::from_random)
+}
+
+/// Draws the id of a new task.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn task_id() -> Result<TaskId, NoRandomness> {
+    random().map(TaskId::from_random)
 }
 
 /// Draws the id of a new approval.

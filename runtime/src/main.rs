@@ -14,12 +14,13 @@ use config::secret;
 use runtime::api::{self, Api, listen::Door, listen::Gateway, listen::Lock, serve::Server};
 use runtime::approval::Desk;
 use runtime::arguments::Arguments;
+use runtime::branch::Credential;
 use runtime::egress::Outlet;
 use runtime::policy::Policy;
 use runtime::provider::Providers;
 use runtime::registry::Registry;
 use runtime::sandbox::Sandbox;
-use runtime::session::{Sessions, recovery, run::Agency};
+use runtime::session::{Sessions, recovery, retention, run::Agency};
 use runtime::shutdown::Signals;
 use runtime::store::Store;
 use runtime::{clock, logging, shutdown};
@@ -75,19 +76,21 @@ async fn run(
     let desk = Desk::new(store.clone(), settings.approvals.clone());
     desk.find_interrupted().await?;
     let gatekeeper = Arc::new(desk.clone());
-    let agency = Agency::new(Arc::clone(&settings), sandbox, outlet, gatekeeper.clone());
+    let token = Credential::new(environment.get("GH_TOKEN").cloned());
+    let settled = Arc::clone(&settings);
+    let agency = Agency::new(settled, sandbox, outlet, gatekeeper.clone(), token);
     let agency = Arc::new(agency);
-    recovery::sweep(&store, &agency).await?;
-    desk.end_orphans().await?;
-
     let providers = Providers::new(&settings, environment);
     let sessions = Sessions::new(
         Arc::clone(&settings),
         providers,
         store.clone(),
-        agency,
+        agency.clone(),
         gatekeeper,
     );
+    recovery::sweep(&store, &agency, &sessions).await?;
+    desk.end_orphans().await?;
+
     let keys = keys.iter().map(StatementKey::new).collect();
     let verifier = Verifier::new(keys, clock::now().timestamp_millis());
     let registry = Registry::new(store.clone(), Arc::clone(&settings));
@@ -100,10 +103,12 @@ async fn run(
     );
     let router = api::router(api)?;
     let server = Server::start(Door::open(&settings.socket, gateway, &lock).await?, router);
+    let retention = tokio::spawn(retention::keep_watch(store.clone(), Arc::clone(&settings)));
     tracing::info!(socket = %settings.socket.display(), "runtime ready");
 
     let signal = signals.asked().await;
     tracing::info!(signal, "runtime shutting down");
+    retention.abort();
     shutdown::in_order(server, &sessions, settings.sessions.stop_grace).await;
     store.close().await;
     Ok(())

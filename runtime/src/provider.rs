@@ -2,13 +2,18 @@
 //!
 //! Invariant: a caller chooses a name; program, arguments and environment come from `runtime.toml`.
 
+mod builtin;
 pub mod command;
+pub mod dialect;
+pub mod version;
 
 use std::collections::BTreeMap;
 
-use config::runtime::RuntimeSettings;
+use config::runtime::{Provider, RuntimeSettings};
 
 pub use command::Command;
+
+use builtin::BUILT_IN;
 
 /// The configured providers.
 #[derive(Clone, Debug)]
@@ -43,11 +48,26 @@ impl Providers {
     /// Takes the providers of the settings; each gets those of its named variables that are set.
     #[must_use]
     pub fn new(settings: &RuntimeSettings, environment: &BTreeMap<String, String>) -> Self {
-        let by_name = settings
-            .providers
+        let built_in = |name: &str| BUILT_IN.iter().find(|built_in| built_in.name == name);
+        let mut by_name: BTreeMap<String, Command> = BUILT_IN
             .iter()
-            .map(|provider| (provider.name.clone(), Command::new(provider, environment)))
+            .map(|known| {
+                let untouched = Provider {
+                    name: known.name.to_owned(),
+                    command: Vec::new(),
+                    environment: Vec::new(),
+                    dialect: None,
+                    model_arguments: Vec::new(),
+                    price: None,
+                };
+                let command = Command::new(&untouched, Some(known), environment);
+                (known.name.to_owned(), command)
+            })
             .collect();
+        by_name.extend(settings.providers.iter().map(|provider| {
+            let command = Command::new(provider, built_in(&provider.name), environment);
+            (provider.name.clone(), command)
+        }));
         Self {
             by_name,
             default: settings.provider.clone(),

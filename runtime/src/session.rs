@@ -12,14 +12,20 @@ pub mod output;
 pub mod prompt;
 pub mod queue;
 pub mod recovery;
+pub mod retention;
 pub mod run;
 pub mod state;
 pub mod stop;
 pub mod verdict;
 
+mod agent;
 mod attended;
+mod budget;
+mod carry;
+mod draft;
 mod orphans;
 mod outgoing;
+mod publication;
 mod questions;
 mod trail;
 mod workshop;
@@ -29,24 +35,24 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use config::contract::caller::{Caller, Statement};
 use config::contract::id::SessionId;
-use config::contract::session::{
-    Enforcement, Layer, SessionState, SessionView, StartSession, Verification,
-};
+use config::contract::session::{Enforcement, Layer, SessionState, SessionView, StartSession};
+use config::home::Home;
 use config::runtime::RuntimeSettings;
 use config::runtime::commands::Commands;
 use serde_json::json;
 
 use crate::approval::rules;
 use crate::clock;
-use crate::identity::{self, NoRandomness};
+use crate::identity::NoRandomness;
 use crate::project::{Project, ProjectError};
-use crate::provider::Providers;
+use crate::provider::{Command, Providers};
 use crate::registry::{Registry, RegistryError};
 use crate::sandbox::Profile;
-use crate::store::{NewEvent, NewSession, Store, StoreError};
+use crate::store::{NewEvent, NewSession, StartKey, Store, StoreError};
 use acceptance::{Accepted, Unacceptable};
 use gate::Gatekeeper;
 use live::{Assignment, Live};
@@ -62,6 +68,12 @@ pub trait Worker: fmt::Debug + Send + Sync + 'static {
     /// When the host cannot enforce what the settings or the profile demand.
     fn admit(&self, profile: &Profile) -> Result<Vec<Enforcement>, String>;
 
+    /// Returns what a session's agent changed, up to its last checkpoint.
+    fn diff<'work>(
+        &'work self,
+        session: &'work SessionView,
+    ) -> Pin<Box<dyn Future<Output = Result<String, DiffError>> + Send + 'work>>;
+
     /// Works until the session is done, given up, or asked to stop, and tells how it ended. Whatever
     /// ran for the session is gone when this returns.
     fn work<'work>(
@@ -69,6 +81,11 @@ pub trait Worker: fmt::Debug + Send + Sync + 'static {
         session: &'work Live,
     ) -> Pin<Box<dyn Future<Output = Ending> + Send + 'work>>;
 }
+
+/// Why an agent's work cannot be shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot show the agent's work: {0}")]
+pub struct DiffError(pub String);
 
 /// How a session's work ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +105,9 @@ pub enum StartError {
     /// The project is not one on which a session can work.
     #[error(transparent)]
     Project(#[from] ProjectError),
+    /// The key was used for something else.
+    #[error("the Idempotency-Key started session {0}, which was asked for otherwise")]
+    OtherRequest(SessionId),
     /// The caller is bound to other projects.
     #[error("the credential is not valid for project {0}")]
     OtherProject(String),
@@ -168,12 +188,17 @@ impl Sessions {
         &self,
         request: StartSession,
         statement: &Statement,
+        key: Option<String>,
     ) -> Result<SessionView, StartError> {
+        let start_key = key.map(|key| StartKey {
+            key,
+            digest: draft::digest(&request),
+        });
         let accepted = acceptance::judge(request, &self.inner.settings, &self.inner.providers)?;
         let statement = statement.clone();
         let inner = Arc::clone(&self.inner);
         // A caller that goes away must not leave a stored session without a task.
-        tokio::spawn(async move { inner.begin(accepted, statement).await })
+        tokio::spawn(async move { inner.begin(accepted, statement, start_key).await })
             .await
             .map_err(|_| StartError::Interrupted)?
     }
@@ -189,6 +214,20 @@ impl Sessions {
     /// Returns who decides at gates.
     fn gatekeeper(&self) -> &dyn Gatekeeper {
         self.inner.gatekeeper.as_ref()
+    }
+
+    /// Returns what a session's agent changed, up to its last checkpoint.
+    ///
+    /// # Errors
+    /// When its repository cannot be read.
+    pub async fn diff(&self, session: &SessionView) -> Result<String, DiffError> {
+        self.inner.worker.diff(session).await
+    }
+
+    /// Returns the data directory.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.inner.settings.home
     }
 
     /// Returns a session as stored.
@@ -213,40 +252,26 @@ impl Inner {
         self: Arc<Self>,
         accepted: Accepted,
         statement: Statement,
+        start_key: Option<StartKey>,
     ) -> Result<SessionView, StartError> {
+        let principal = &statement.caller.principal;
+        if let Some(view) = self.started(principal, start_key.as_ref()).await? {
+            return Ok(view);
+        }
         let project = self.project(&accepted.project, &statement.caller).await?;
-        let profile = self.profile(&accepted, &project)?;
+        let allowed_paths = accepted.allowed_paths.as_deref();
+        let (provider, sandbox) = (&accepted.provider, accepted.sandbox);
+        let profile = self.profile(&project, provider, sandbox, allowed_paths)?;
         let admitted = self.worker.admit(&profile);
         let enforcement = admitted.map_err(StartError::NotAdmitted)?;
         let enforcement = self.with_gates(enforcement, &accepted)?;
         let place = self.queue.enter()?;
         let now = clock::now();
+        let (provider, policy) = (accepted.provider.clone(), accepted.policy.clone());
+        let session = draft::asked_for(accepted, &statement, &project, enforcement, now)?;
         let session = NewSession {
-            view: SessionView {
-                id: identity::session_id()?,
-                state: SessionState::Created,
-                reason: None,
-                project: project.directory().display().to_string(),
-                prd: accepted.prd_name,
-                provider: accepted.provider.name().to_owned(),
-                started_by: statement.caller.user.clone(),
-                autonomy_mode: accepted.freedom.mode,
-                staged_autonomy: accepted.freedom.staged,
-                iteration: 0,
-                iterations_max: accepted.iterations_max,
-                branch: String::new(),
-                verification: Verification::Pending,
-                hand_off: None,
-                effective_enforcement: enforcement,
-                cost_usd: None,
-                created_at: clock::written(now),
-                ended_at: None,
-            },
-            prd_text: accepted.prd_text,
-            principal: statement.caller.principal.clone(),
-            request_id: statement.request_id.clone(),
-            branch_protection: accepted.branch_protection,
-            blocked_commands: accepted.blocked_commands,
+            start_key: start_key.clone(),
+            ..session
         };
         let first = NewEvent::new("state", json!({ "to": SessionState::Created }));
         // Shutdown looks at the table; a session that is not in it by then must not come to be.
@@ -254,19 +279,25 @@ impl Inner {
             return Err(StartError::Closed);
         }
         self.note_project(&session.view.project).await?;
-        self.store.create(&session, first, now).await?;
+        if let Err(error) = self.store.create(&session, first, now).await {
+            // Whoever asked with the same key at the same time was first.
+            let started = self.started(principal, start_key.as_ref()).await?;
+            return started.ok_or_else(|| error.into());
+        }
         let view = session.view.clone();
         let assignment = Assignment {
             prd_text: session.prd_text,
-            provider: accepted.provider,
+            provider,
             project,
             profile,
             branch_protection: session.branch_protection,
-            policy: accepted.policy,
-            readable: statement.caller.projects.clone(),
+            policy,
+            readable: session.readable,
             request_id: session.request_id,
         };
-        let live = Arc::new(Live::new(self.store.clone(), session.view, assignment));
+        let age = Duration::ZERO;
+        let live = Live::new(self.store.clone(), session.view, assignment, age);
+        let live = Arc::new(live);
         let closed = {
             let mut table = self.table();
             table.live.push(Arc::clone(&live));
@@ -278,6 +309,23 @@ impl Inner {
         tracing::info!(session = %view.id, provider = view.provider, "session created");
         tokio::spawn(self.attend(live, place));
         Ok(view)
+    }
+
+    /// Returns the session that was started under the same key, if there is one.
+    async fn started(
+        &self,
+        principal: &str,
+        start_key: Option<&StartKey>,
+    ) -> Result<Option<SessionView>, StartError> {
+        let Some(StartKey { key, digest }) = start_key else {
+            return Ok(None);
+        };
+        let started = self.store.started_under(principal, key, clock::now());
+        match started.await? {
+            Some((view, asked)) if asked == *digest => Ok(Some(view)),
+            Some((view, _)) => Err(StartError::OtherRequest(view.id)),
+            None => Ok(None),
+        }
     }
 
     /// Enters the session's project in the registry, so that its tasks are listed. A full registry
@@ -294,15 +342,17 @@ impl Inner {
     }
 
     /// Settles how tightly the session's programs are held.
-    fn profile(&self, accepted: &Accepted, project: &Project) -> Result<Profile, Unacceptable> {
-        let mut profile = Profile::new(
-            project.directory(),
-            accepted.sandbox,
-            self.settings.allowed_paths.as_deref(),
-            accepted.allowed_paths.as_deref(),
-        )?;
+    fn profile(
+        &self,
+        project: &Project,
+        provider: &Command,
+        sandbox: bool,
+        allowed_paths: Option<&[String]>,
+    ) -> Result<Profile, Unacceptable> {
+        let of_runtime = self.settings.allowed_paths.as_deref();
+        let mut profile = Profile::new(project.directory(), sandbox, of_runtime, allowed_paths)?;
         profile.check_present()?;
-        profile.variables = !accepted.provider.variables().is_empty();
+        profile.variables = !provider.given().is_empty();
         Ok(profile)
     }
 
@@ -357,8 +407,14 @@ impl Inner {
             let (worker, live) = (Arc::clone(&self.worker), Arc::clone(&live));
             async move {
                 let _turn = tokio::select! {
-                    turn = place.turn() => turn,
-                    request = live.stop_asked() => return (request.ending(), place),
+                    turn = place.turn() => Some(turn),
+                    request = live.stop_asked() => {
+                        if live.view().branch.is_empty() {
+                            return (request.ending(), place);
+                        }
+                        // An earlier run left work that is to be handed over.
+                        None
+                    }
                 };
                 (worker.work(&live).await, place)
             }
@@ -372,9 +428,13 @@ impl Inner {
                 (Ending::failed(reason), None)
             }
         };
-        live.end(ending).await;
-        if let Err(error) = self.gatekeeper.ended(&id).await {
-            tracing::error!(session = %id, %error, "approvals of an ended session not ended");
+        if live.is_suspended(&ending) {
+            tracing::info!(session = %id, "session is left for the next run to carry on");
+        } else {
+            live.end(ending).await;
+            if let Err(error) = self.gatekeeper.ended(&id).await {
+                tracing::error!(session = %id, %error, "approvals of an ended session not ended");
+            }
         }
         self.table().live.retain(|other| other.id() != &id);
         live.leave();

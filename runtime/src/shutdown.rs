@@ -38,11 +38,11 @@ impl Signals {
     }
 }
 
-/// Ends everything in order: no new requests, then the sessions, then the answers under way.
+/// Ends everything in order: no new requests, then what runs for sessions, then the answers under way.
 pub async fn in_order(server: Server, sessions: &Sessions, stop_grace: Duration) {
     server.close();
     for id in sessions.shut_down(stop_grace + SESSIONS_WITHIN).await {
-        tracing::error!(session = %id, "session has not ended; the next start marks it as failed");
+        tracing::error!(session = %id, "session was broken off; the next start carries it on");
     }
     if !server.drained(ANSWERS_WITHIN).await {
         tracing::warn!("answers under way were broken off");

@@ -5,12 +5,15 @@
 //! other module speaks SQL.
 
 mod approvals;
+mod board;
 mod episodes;
 mod events;
 mod learnings;
 mod processes;
+mod progress;
 mod projects;
 mod sessions;
+mod start_keys;
 mod tasks;
 
 use std::io;
@@ -21,8 +24,9 @@ use std::time::Duration;
 
 use config::contract::id::SessionId;
 use config::private;
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+use tokio::sync::watch;
 
 pub use approvals::{Decider, NewApproval, StoredApproval};
 pub use events::NewEvent;
@@ -30,6 +34,7 @@ pub use learnings::{Learned, LearningQuestion, any_word, words};
 pub use processes::Process;
 pub use projects::{NewProject, Remembered, folder_name};
 pub use sessions::{NewSession, Unfinished};
+pub use start_keys::StartKey;
 pub use tasks::{TaskQuestion, status_of};
 
 /// The runtime's memory; cheap to clone.
@@ -39,6 +44,10 @@ pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
     events_total: Arc<AtomicU64>,
+    /// Changes whenever events were stored.
+    stored: watch::Sender<()>,
+    /// Rises with every run on this store; an older run is refused.
+    generation: u64,
 }
 
 /// Why the store could not do something.
@@ -71,6 +80,9 @@ pub enum StoreError {
     /// The session is not stored, or not in the state that the move starts from.
     #[error("cannot record session {0}: it is not stored in the expected state")]
     NotInState(SessionId),
+    /// A newer run of the runtime works on this store.
+    #[error("cannot write the store: a newer run of the runtime has taken it over; end this one")]
+    Superseded,
     /// A stored value is not of the known shape.
     #[error("cannot read {what} from the store: {text:?} is malformed")]
     Malformed {
@@ -116,11 +128,14 @@ impl Store {
             .connect_with(options.read_only(true))
             .await
             .map_err(database("open the store for reading"))?;
-        let store = Self {
+        let mut store = Self {
             writer,
             readers,
             events_total: Arc::default(),
+            stored: watch::Sender::new(()),
+            generation: 0,
         };
+        store.begin_generation().await?;
         let total = store.stored_events_total().await?;
         store.events_total.store(total, Ordering::Relaxed);
         Ok(store)
@@ -133,6 +148,15 @@ impl Store {
             tokio::time::timeout(Duration::from_secs(1), asked).await,
             Ok(Ok(_))
         )
+    }
+
+    /// Begins to write: the lock is taken before anything is read, so that whoever else writes is
+    /// waited for and what was read still holds when it is acted upon.
+    async fn begin(&self, what: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(database(what))
     }
 
     /// Closes the store after the writes under way.

@@ -14,3 +14,4 @@ mod containers;
 mod idle_connections;
 mod manifests;
 mod slow_clients;
+mod vendors;

@@ -86,6 +86,7 @@ install() {
             ;;
         attack)
             install docker
+            install vendors
             install kubernetes-validate
             install openapi-spec-validator
             install slow-clients
@@ -107,6 +108,10 @@ install() {
         prometheus-client) python prometheus_client 0.22.1 ;;
         rsyslog) system rsyslogd rsyslog rsyslog-gnutls ;;
         slow-clients) system slowhttptest slowhttptest ;;
+        vendors)
+            node_package @anthropic-ai/claude-code 2.1.332
+            node_package @openai/codex 0.169.0
+            ;;
         load)
             system haproxy haproxy
             system nginx nginx-light

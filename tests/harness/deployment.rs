@@ -24,10 +24,11 @@ pub struct Builder {
     installation: Installation,
     tls: bool,
     runtime: bool,
-    agents: Vec<(String, Agent)>,
+    agents: Vec<(String, Agent, String)>,
     verify: Vec<String>,
     provider_variables: Vec<String>,
     runtime_settings: String,
+    jail_settings: String,
     gateway_settings: String,
 }
 
@@ -55,7 +56,20 @@ impl Builder {
     /// Adds a provider; the first one is the default.
     #[must_use]
     pub fn with_provider(mut self, name: &str, agent: Agent) -> Self {
-        self.agents.push((name.to_owned(), agent));
+        self.agents.push((name.to_owned(), agent, String::new()));
+        self
+    }
+
+    /// Adds a provider whose output is read in a dialect; the first one is the default.
+    #[must_use]
+    pub fn with_dialect(self, name: &str, agent: Agent, dialect: &str) -> Self {
+        self.with_provider_lines(name, agent, &format!("dialect = {dialect:?}\n"))
+    }
+
+    /// Adds a provider with more lines in its table; the first one is the default.
+    #[must_use]
+    pub fn with_provider_lines(mut self, name: &str, agent: Agent, lines: &str) -> Self {
+        self.agents.push((name.to_owned(), agent, lines.to_owned()));
         self
     }
 
@@ -77,6 +91,16 @@ impl Builder {
     #[must_use]
     pub fn with_runtime_settings(mut self, text: &str) -> Self {
         self.runtime_settings.push_str(text);
+        self
+    }
+
+    /// Lets agents read these folders besides, and connect to this port alone.
+    #[must_use]
+    pub fn with_vendor(mut self, folders: &[&Path], port: u16) -> Self {
+        let own = self.installation.agents();
+        let mut read = vec![own];
+        read.extend(folders.iter().map(|folder| (*folder).to_owned()));
+        self.jail_settings = format!("read = {read:?}\nconnect_ports = [\"{port}\"]\n");
         self
     }
 
@@ -127,17 +151,21 @@ impl Builder {
     fn runtime_toml(&self) -> String {
         let folder = self.installation.agents();
         let mut text = self.runtime_settings.clone();
-        if let Some((name, _)) = self.agents.first() {
+        if let Some((name, _, _)) = self.agents.first() {
             text.insert_str(0, &format!("provider = {name:?}\n"));
         }
-        text.push_str(&format!("\n[jail]\nread = [{folder:?}]\n"));
+        if self.jail_settings.is_empty() {
+            text.push_str(&format!("\n[jail]\nread = [{folder:?}]\n"));
+        } else {
+            text.push_str(&format!("\n[jail]\n{}", self.jail_settings));
+        }
         if !self.verify.is_empty() {
             text.push_str(&format!("\n[verify]\ncommand = {:?}\n", self.verify));
         }
-        for (name, agent) in &self.agents {
+        for (name, agent, more) in &self.agents {
             let script = agent.write(&folder, name);
             text.push_str(&format!(
-                "\n[providers.{name}]\ncommand = [\"/bin/sh\", {script:?}]\nenvironment = {:?}\n",
+                "\n[providers.{name}]\ncommand = [\"/bin/sh\", {script:?}]\nenvironment = {:?}\n{more}",
                 self.provider_variables
             ));
         }
@@ -173,6 +201,7 @@ impl Deployment {
             verify: Vec::new(),
             provider_variables: Vec::new(),
             runtime_settings: String::new(),
+            jail_settings: String::new(),
             gateway_settings: String::new(),
         }
     }

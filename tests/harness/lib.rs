@@ -26,6 +26,7 @@ pub mod engine;
 pub mod installation;
 pub mod issuer;
 pub mod job;
+pub mod model_api;
 pub mod poll;
 pub mod process;
 pub mod programs;

@@ -92,7 +92,7 @@ fn ask(client: &Client, operation: &Operation) -> Response {
     let request = client.request(operation.method.name(), &target(operation));
     match operation.method {
         Method::Get | Method::Delete => request.send(),
-        Method::Post => request.json(&json!({})).send(),
+        Method::Post | Method::Put => request.json(&json!({})).send(),
     }
 }
 
@@ -277,7 +277,9 @@ fn every_operation_admits_every_sufficient_scope() {
                 answer.status,
                 answer.text()
             );
-            if !operation.path.contains('{') && operation.method == Method::Get {
+            // A WebSocket is opened by more than a plain request.
+            let is_plain = !operation.path.contains('{') && !operation.stream;
+            if is_plain && operation.method == Method::Get {
                 assert_eq!(answer.status, 200, "{operation} with {held}");
             }
         }

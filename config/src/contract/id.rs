@@ -103,6 +103,10 @@ id_type!(
     ProjectId, "project", "proj-", 12
 );
 id_type!(
+    /// Names one task of the board.
+    TaskId, "task", "task-", 12
+);
+id_type!(
     /// Names one approval.
     ApprovalId, "approval", "appr-", 12
 );

@@ -4,12 +4,14 @@
 //! builds its router, and the tests derive the refusals that every operation owes. A path that is
 //! not here is refused, never forwarded.
 
+mod find;
 mod table;
 
 use std::fmt;
 
 use crate::contract::scope::Scope;
 
+pub use find::{Found, find, methods_of, named};
 pub use table::OPERATIONS;
 
 /// Who carries an operation out.
@@ -48,6 +50,8 @@ pub enum Method {
     Get,
     /// Changes.
     Post,
+    /// Replaces.
+    Put,
     /// Takes away.
     Delete,
 }
@@ -59,6 +63,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Put => "PUT",
             Self::Delete => "DELETE",
         }
     }
@@ -141,6 +146,14 @@ impl Operation {
         Self {
             method: Method::Delete,
             body_bytes_max: 0,
+            ..Self::change(name, path, scope)
+        }
+    }
+
+    const fn replacement(name: &'static str, path: &'static str, scope: Scope) -> Self {
+        Self {
+            method: Method::Put,
+            idempotent: true,
             ..Self::change(name, path, scope)
         }
     }
@@ -246,56 +259,6 @@ impl fmt::Display for Operation {
     }
 }
 
-/// What the table says about a method and a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// This operation.
-    Operation(&'static Operation),
-    /// The path is known, but not with this method.
-    OtherMethod,
-    /// No operation has this path.
-    Nothing,
-}
-
-/// Looks up a method (`HEAD` counts as `GET`) and a path without its query.
-#[must_use]
-pub fn find(method: &str, path: &str) -> Found {
-    let method = if method == "HEAD" { "GET" } else { method };
-    let mut other_method = false;
-    for operation in OPERATIONS {
-        if operation.fits(path) {
-            if operation.method.name() == method {
-                return Found::Operation(operation);
-            }
-            other_method = true;
-        }
-    }
-    if other_method {
-        Found::OtherMethod
-    } else {
-        Found::Nothing
-    }
-}
-
-/// Returns the methods that a path has, as for the `Allow` header.
-#[must_use]
-pub fn methods_of(path: &str) -> Vec<&'static str> {
-    let mut methods = Vec::new();
-    for operation in OPERATIONS.iter().filter(|row| row.fits(path)) {
-        methods.push(operation.method.name());
-        if operation.method == Method::Get {
-            methods.push("HEAD");
-        }
-    }
-    methods
-}
-
-/// Returns the operation of a name.
-#[must_use]
-pub fn named(name: &str) -> Option<&'static Operation> {
-    OPERATIONS.iter().find(|operation| operation.name == name)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -325,7 +288,7 @@ mod tests {
     fn another_method_is_told_apart() {
         for (method, path) in [
             ("POST", "/api/status"),
-            ("DELETE", "/api/sessions/sess-1"),
+            ("POST", "/api/sessions/sess-1"),
             ("get", "/api/status"),
             ("GET", "/api/control/stop"),
         ] {

@@ -14,7 +14,7 @@ pub const PRD_BYTES_MAX: usize = 1024 * 1024;
 pub const NAME_BYTES_MAX: usize = 200;
 
 /// The body of `POST /api/sessions`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartSession {
     /// What is to be done.
@@ -24,6 +24,13 @@ pub struct StartSession {
     /// Name of a provider of the runtime's settings; none means the runtime's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
+    /// Name of a model, if the provider lets one choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// US dollars after which the session pauses and asks; none means the runtime's setting, more than
+    /// that is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_usd: Option<f64>,
     /// Most iterations; none means the runtime's setting, more than that is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterations_max: Option<u32>,
@@ -232,6 +239,12 @@ pub struct HandOff {
     pub commits: u32,
     /// Files changed since the base.
     pub files_changed: u32,
+    /// Whether the project's remote has the branch.
+    #[serde(default)]
+    pub is_pushed: bool,
+    /// Address of the pull request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<String>,
     /// What a person has to know or do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -323,11 +336,48 @@ pub struct SessionView {
     pub effective_enforcement: Vec<Enforcement>,
     /// Estimated cost; unknown is null, never zero.
     pub cost_usd: Option<f64>,
+    /// What the agent's work used.
+    #[serde(default)]
+    pub usage: Usage,
+    /// US dollars after which the session pauses and asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_usd: Option<f64>,
+    /// Name of the model, if one was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// When it was created (RFC 3339, UTC).
     pub created_at: String,
     /// When it reached a final state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
+}
+
+/// What an agent's work used, over all iterations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Input tokens, cached ones included.
+    pub input_tokens: u64,
+    /// Those of them that were cached.
+    pub cached_input_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// Calls of tools and commands.
+    pub tool_calls: u64,
+    /// Seconds during which the agent worked; pauses do not count.
+    pub work_seconds: f64,
+    /// Whether the cost of some iteration is unknown, so that the whole is more than what is said.
+    pub cost_is_partial: bool,
+    /// How often a person granted the budget anew.
+    pub budgets_granted: u32,
+}
+
+/// The body of `POST /api/sessions/{id}/input`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// What the agent is told; it reaches the next prompt.
+    pub text: String,
 }
 
 /// The answer of `GET /api/sessions`.

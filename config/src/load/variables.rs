@@ -26,6 +26,7 @@ pub const KNOWN: &[(&str, Standing)] = &[
     ("LOKI_AUTONOMY_MODE", Standing::Session),
     ("LOKI_BLOCKED_COMMANDS", Standing::Session),
     ("LOKI_BRANCH_PROTECTION", Standing::Session),
+    ("LOKI_BUDGET_LIMIT", Standing::Daemon),
     ("LOKI_DASHBOARD_CORS", Standing::Daemon),
     ("LOKI_DASHBOARD_HOST", Standing::Daemon),
     ("LOKI_DASHBOARD_PORT", Standing::Daemon),

@@ -85,11 +85,11 @@ fn a_provider_needs_a_program() {
         sources
     };
     assert_eq!(
-        mistakes(with_text("[providers.claude]\ncommand = []\n")).len(),
+        mistakes(with_text("[providers.mine]\ncommand = []\n")).len(),
         1
     );
     assert_eq!(
-        mistakes(with_text("[providers.claude]\ncomand = [\"x\"]\n")).len(),
+        mistakes(with_text("[providers.mine]\ncomand = [\"x\"]\n")).len(),
         2
     );
     let text = "[providers.claude]\ncommand = [\"agent\", \"-p\"]\nenvironment = [\"KEY\"]\n";
@@ -100,6 +100,9 @@ fn a_provider_needs_a_program() {
             name: "claude".to_owned(),
             command: vec!["agent".to_owned(), "-p".to_owned()],
             environment: vec!["KEY".to_owned()],
+            dialect: None,
+            model_arguments: Vec::new(),
+            price: None,
         }]
     );
 }

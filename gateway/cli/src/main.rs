@@ -5,6 +5,7 @@
 
 mod agent_audit;
 mod approvals;
+mod attach;
 mod audit;
 mod auth;
 mod client;
@@ -13,12 +14,14 @@ mod completions;
 mod config;
 mod context;
 mod dashboard;
+mod diff;
 mod doctor;
 mod enterprise;
 mod failure;
 mod federate;
 mod health;
 mod init;
+mod logs;
 mod manual;
 mod memory;
 mod metrics;
@@ -31,6 +34,7 @@ mod process;
 mod projects;
 mod resume;
 mod sandbox;
+mod sessions;
 mod start;
 mod status;
 mod stop;
@@ -65,6 +69,11 @@ struct Arguments {
 enum Command {
     Start(start::Arguments),
     Status(status::Arguments),
+    Logs(logs::Arguments),
+    Attach(attach::Arguments),
+    Diff(diff::Arguments),
+    #[command(subcommand)]
+    Sessions(sessions::Command),
     Pause(pause::Arguments),
     Resume(resume::Arguments),
     Stop(stop::Arguments),
@@ -114,6 +123,10 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Start(arguments) => start::run(&context, &arguments),
         Command::Status(arguments) => status::run(&context, &arguments),
+        Command::Logs(arguments) => logs::run(&context, &arguments),
+        Command::Attach(arguments) => attach::run(&context, &arguments),
+        Command::Diff(arguments) => diff::run(&context, &arguments),
+        Command::Sessions(command) => sessions::run(&context, &command),
         Command::Pause(arguments) => pause::run(&context, &arguments),
         Command::Resume(arguments) => resume::run(&context, &arguments),
         Command::Stop(arguments) => stop::run(&context, &arguments),

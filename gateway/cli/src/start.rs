@@ -1,6 +1,6 @@
 //! `loki start`: runs a session on a document, and follows it to its end.
 
-mod follow;
+pub(crate) mod follow;
 mod request;
 
 use std::path::PathBuf;
@@ -37,6 +37,12 @@ pub(crate) struct Arguments {
     /// Provider, by its name in runtime.toml
     #[arg(long)]
     provider: Option<String>,
+    /// Model, if the provider lets one choose
+    #[arg(long)]
+    model: Option<String>,
+    /// US dollars after which the session pauses and asks
+    #[arg(long, value_name = "USD")]
+    budget: Option<f64>,
     /// Project folder [default: the git repository around this folder]
     #[arg(long, value_name = "DIR")]
     project: Option<PathBuf>,

@@ -1,17 +1,19 @@
-//! Handler of a session's events: a page after a number.
+//! Handler of a session's events: a page after a number, or a stream of them.
 
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use config::contract::caller::Statement;
-use config::contract::session::SessionEvents;
 use serde::Deserialize;
 
 use super::Api;
 use super::problem::{Refused, invalid, no_session};
 use super::sessions::visible;
+use super::stream;
 
 /// Which events are wanted.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -35,7 +37,8 @@ pub(super) async fn page(
     Extension(statement): Extension<Arc<Statement>>,
     Path(id): Path<String>,
     wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Json<SessionEvents>, Refused> {
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
     let fix = "use ?after=NUMBER&limit=1 to 1000";
     let Query(wanted) = wanted.map_err(|error| invalid(400, error.body_text(), fix))?;
     if wanted.limit == 0 || wanted.limit > LIMIT_MAX {
@@ -43,10 +46,15 @@ pub(super) async fn page(
         return Err(invalid(400, detail, fix));
     }
     let view = visible(&api, &statement, &id).await?;
-    api.store
+    if stream::is_wanted(&headers) {
+        let after = stream::start(&headers, wanted.after)?;
+        return stream::events(&api, view.id, after).await;
+    }
+    let page = api
+        .store
         .events(&view.id, wanted.after, wanted.limit)
-        .await?
-        .map(Json)
+        .await?;
+    page.map(|page| Json(page).into_response())
         .ok_or_else(|| no_session(&id))
 }
 

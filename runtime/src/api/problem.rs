@@ -17,6 +17,7 @@ use crate::session::StartError;
 use crate::session::acceptance::Unacceptable;
 use crate::session::gate::GateError;
 use crate::session::halt::HaltError;
+use crate::session::retention::RemoveError;
 use crate::session::stop::StopError;
 use crate::store::StoreError;
 
@@ -118,6 +119,12 @@ impl From<StartError> for Refused {
             StartError::Project(_) => {
                 Problem::new("project-refused", "The project cannot be used", 422)
                     .detail(format!("project: {detail}"))
+                    .into()
+            }
+            StartError::OtherRequest(_) => {
+                Problem::new("key-used", "The key was used for something else", 422)
+                    .detail(detail)
+                    .fix("send another Idempotency-Key, or the same request")
                     .into()
             }
             StartError::OtherProject(_) => {
@@ -245,6 +252,19 @@ impl From<HaltError> for Refused {
                 .into(),
             HaltError::Gate(error) => error.into(),
             HaltError::Store(error) => internal(&error),
+        }
+    }
+}
+
+impl From<RemoveError> for Refused {
+    fn from(error: RemoveError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RemoveError::NotEnded(_) => Problem::new("wrong-state", "It has not ended", 409)
+                .detail(detail)
+                .fix("stop it first: loki stop ID")
+                .into(),
+            RemoveError::Folder { .. } | RemoveError::Store(_) => internal(&error),
         }
     }
 }

@@ -89,7 +89,8 @@ async fn serve(stream: UnixStream, router: Router, mut ended: watch::Receiver<bo
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_WITHIN)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
     tokio::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

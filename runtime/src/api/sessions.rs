@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use config::contract::audit::{HEADER as NOTE_HEADER, Note};
@@ -36,8 +36,9 @@ pub(super) async fn start(
     Extension(statement): Extension<Arc<Statement>>,
     request: Request,
 ) -> Result<Response, Refused> {
+    let key = idempotency_key(request.headers())?;
     let request: StartSession = body("session.start", request).await?;
-    let view = api.sessions.start(request, &statement).await?;
+    let view = api.sessions.start(request, &statement, key).await?;
     let note = Note::about("session", view.id.as_str())
         .with("prd", view.prd.as_str())
         .with("provider", view.provider.as_str());
@@ -45,6 +46,28 @@ pub(super) async fn start(
     let location = HeaderValue::from_str(&location).map_err(|error| internal(&error))?;
     let headers = [(header::LOCATION, location), noted(&note)?];
     Ok((StatusCode::CREATED, headers, Json(view)).into_response())
+}
+
+/// Returns the key under which a start may be asked for again, if one was sent.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refused> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else {
+        return Ok(None);
+    };
+    let lawful = |text: &&str| {
+        let length = text.len();
+        (1..=KEY_BYTES_MAX).contains(&length) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match key.to_str().ok().filter(lawful) {
+        Some(key) if keys.next().is_none() => Ok(Some(key.to_owned())),
+        Some(_) | None => Err(invalid(
+            400,
+            format!(
+                "Idempotency-Key is not 1 to {KEY_BYTES_MAX} visible ASCII characters, or doubled"
+            ),
+            "send one key, for example a random UUID",
+        )),
+    }
 }
 
 /// Tells everything about one session.
@@ -55,77 +78,6 @@ pub(super) async fn show(
 ) -> Result<Json<SessionView>, Refused> {
     let view = visible(&api, &statement, &id).await?;
     Ok(Json(view))
-}
-
-/// Stops one session; answers when nothing of it runs any more and its branch is handed over.
-pub(super) async fn stop(
-    State(api): State<Api>,
-    Extension(statement): Extension<Arc<Statement>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Refused> {
-    let parsed: SessionId = id.parse().map_err(|_| no_session(&id))?;
-    empty_body("session.stop", request).await?;
-    controlled(&api.sessions.stop(&parsed, &statement).await?)
-}
-
-/// Stops the only live session.
-pub(super) async fn stop_only(
-    State(api): State<Api>,
-    Extension(statement): Extension<Arc<Statement>>,
-    request: Request,
-) -> Result<Response, Refused> {
-    empty_body("control.stop", request).await?;
-    controlled(&api.sessions.stop_only(&statement).await?)
-}
-
-/// Pauses one session; answers when nothing of it runs any more.
-pub(super) async fn pause(
-    State(api): State<Api>,
-    Extension(statement): Extension<Arc<Statement>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Refused> {
-    let parsed: SessionId = id.parse().map_err(|_| no_session(&id))?;
-    empty_body("session.pause", request).await?;
-    controlled(&api.sessions.pause(&parsed, &statement).await?)
-}
-
-/// Pauses the only session that works.
-pub(super) async fn pause_only(
-    State(api): State<Api>,
-    Extension(statement): Extension<Arc<Statement>>,
-    request: Request,
-) -> Result<Response, Refused> {
-    empty_body("control.pause", request).await?;
-    controlled(&api.sessions.pause_only(&statement).await?)
-}
-
-/// Approves what one session waits for, or lets it go on.
-pub(super) async fn resume(
-    State(api): State<Api>,
-    Extension(statement): Extension<Arc<Statement>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Refused> {
-    let parsed: SessionId = id.parse().map_err(|_| no_session(&id))?;
-    empty_body("session.resume", request).await?;
-    controlled(&api.sessions.resume(&parsed, &statement).await?)
-}
-
-/// Resumes the only session that is paused or waits for a person.
-pub(super) async fn resume_only(
-    State(api): State<Api>,
-    Extension(statement): Extension<Arc<Statement>>,
-    request: Request,
-) -> Result<Response, Refused> {
-    empty_body("control.resume", request).await?;
-    controlled(&api.sessions.resume_only(&statement).await?)
-}
-
-fn controlled(view: &SessionView) -> Result<Response, Refused> {
-    let note = Note::about("session", view.id.as_str()).with("state", view.state.name());
-    Ok(([noted(&note)?], Json(view)).into_response())
 }
 
 /// Returns a session that the caller may see.
@@ -197,6 +149,8 @@ async fn bytes(operation: &str, request: Request) -> Result<axum::body::Bytes, R
         Err(_) => Err(Problem::new("body-too-slow", "The body came too slowly", 408).into()),
     }
 }
+
+const KEY_BYTES_MAX: usize = 200;
 
 /// Most sessions in one answer; older ones are reached by their ids.
 const LISTED_MAX: u32 = 200;

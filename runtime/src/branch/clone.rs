@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use config::private;
 
 use super::git::{Call, EMAIL, Git, NAME, Repository};
 use super::{BranchError, Workspace, name, reference};
@@ -47,6 +48,13 @@ impl Workspace {
         let base = fetch_base(&git, source, &repository, &format).await?;
         fill_workspace(&git, folder, &format, &reference(&branch)).await?;
         let notes = notes(&git, folder, project).await?;
+        let path = folder.base_branch();
+        let text = base_branch.clone().unwrap_or_default();
+        private::replace_file(&path, text.as_bytes()).map_err(|source| BranchError::File {
+            what: "write",
+            path,
+            source,
+        })?;
         Ok(Self {
             git,
             folder: folder.clone(),

@@ -48,6 +48,8 @@ pub(super) struct Call {
     input: Option<PathBuf>,
     settings: Vec<(String, String)>,
     arguments: Vec<OsString>,
+    /// Whether it may reach the network: HTTPS alone.
+    online: bool,
 }
 
 /// What a call left behind.
@@ -84,7 +86,14 @@ impl Call {
             input: None,
             settings: Vec::new(),
             arguments: Vec::new(),
+            online: false,
         }
+    }
+
+    /// Lets the call reach hosts by HTTPS, and nothing else.
+    pub(super) const fn online(mut self) -> Self {
+        self.online = true;
+        self
     }
 
     /// Names the work tree, which the call may read.
@@ -272,7 +281,7 @@ impl Git {
             write: call.write,
             environment,
             input: call.input,
-            connect_ports: Vec::new(),
+            connect_ports: if call.online { vec![443] } else { Vec::new() },
             umask: self.umask,
             room: None,
         };
@@ -290,6 +299,11 @@ impl Answer {
         String::from_utf8_lossy(&self.0.stdout)
             .trim_end()
             .to_owned()
+    }
+
+    /// Returns the answer as it came.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0.stdout
     }
 
     /// Returns the whole answer.

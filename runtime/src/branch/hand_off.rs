@@ -33,6 +33,8 @@ impl Workspace {
             commit: self.tip.clone(),
             commits: 0,
             files_changed: 0,
+            is_pushed: false,
+            pull_request: None,
             note: None,
         };
         if self.tip == self.base {
@@ -71,6 +73,8 @@ impl Workspace {
             commit: self.tip.clone(),
             commits: 0,
             files_changed: 0,
+            is_pushed: false,
+            pull_request: None,
             note: Some(self.how_to_fetch(why)),
         }
     }

@@ -1,7 +1,10 @@
-//! Opens what an earlier run of the runtime left of a session, so that it can still be handed over.
+//! Opens what an earlier run of the runtime left of a session, so that it can be carried on or handed
+//! over.
 //!
 //! Invariant: only the runtime's own repository is believed; the clone, which the agent could write, is
-//! not opened.
+//! read by the next checkpoint alone, as after any iteration.
+
+use std::fs;
 
 use super::clone::BASE;
 use super::git::{Git, Repository};
@@ -22,7 +25,13 @@ impl Workspace {
         branch: &str,
     ) -> Result<Self, BranchError> {
         let repository = folder.repository();
-        let may_open = [project.git_directory(), project.directory(), &repository];
+        let clone = folder.workspace().join(".git");
+        let may_open = [
+            project.git_directory(),
+            project.directory(),
+            &repository,
+            &clone,
+        ];
         let git = Git::new(sandbox, folder.git_home(), &may_open)?;
         let kept = Repository::own(&repository);
         let base = git
@@ -41,8 +50,14 @@ impl Workspace {
             branch: branch.to_owned(),
             tip: tip.unwrap_or_else(|| base.clone()),
             base,
-            base_branch: None,
+            base_branch: base_branch(folder),
             notes: Vec::new(),
         })
     }
+}
+
+/// Reads on which branch the project stood; none if it stood on none, or that is not known.
+fn base_branch(folder: &SessionFolder) -> Option<String> {
+    let text = fs::read_to_string(folder.base_branch()).ok()?;
+    (!text.is_empty()).then_some(text)
 }

@@ -168,6 +168,8 @@ async fn the_branch_is_handed_over_and_nothing_else_moves() {
         commit: workspace.tip().to_owned(),
         commits: 2,
         files_changed: 2,
+        is_pushed: false,
+        pull_request: None,
         note: None,
     };
     assert_eq!(workspace.hand_over(Protection::On).await.unwrap(), expected);

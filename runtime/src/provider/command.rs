@@ -1,33 +1,109 @@
-//! The provider `command`: any program that reads a prompt on standard input and works where it starts.
+//! A provider's program: what is started, with which variables, and how its output is read.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
-use config::runtime::Provider;
+use config::runtime::{Dialect, Price, Provider};
+
+use super::builtin::BuiltIn;
 
 /// A program that does an agent's work. Shows the names of its variables, never their values.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Command {
     name: String,
     program_and_arguments: Vec<String>,
     variables: BTreeMap<String, String>,
+    /// Names of those of them that are the runtime's own.
+    given: Vec<String>,
+    dialect: Dialect,
+    model_arguments: Vec<String>,
+    price: Option<Price>,
+    needs: Option<Needs>,
+}
+
+/// What a vendor's program must be for its events to be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// The oldest version that will do.
+    pub oldest: [u32; 3],
+    /// How to get one.
+    pub fix: &'static str,
 }
 
 impl Command {
-    /// Builds the program from its settings and those of its named variables that are set.
+    /// Builds the program from its settings and those of its named variables that are set; what the
+    /// settings leave out comes from the built-in provider of the name.
     #[must_use]
-    pub fn new(settings: &Provider, environment: &BTreeMap<String, String>) -> Self {
-        let variables = settings
-            .environment
+    pub(super) fn new(
+        settings: &Provider,
+        built_in: Option<&BuiltIn>,
+        environment: &BTreeMap<String, String>,
+    ) -> Self {
+        // A command of one's own makes the name one's own too.
+        let built_in = built_in.filter(|_| settings.command.is_empty());
+        let owned = |texts: &[&str]| -> Vec<String> {
+            texts.iter().map(|text| (*text).to_owned()).collect()
+        };
+        let or = |own: &[String], other: fn(&BuiltIn) -> &'static [&'static str]| match built_in {
+            Some(built_in) if own.is_empty() => owned(other(built_in)),
+            Some(_) | None => own.to_vec(),
+        };
+        let named: Vec<String> = or(&settings.environment, |built_in| built_in.environment);
+        let fixed = built_in.map_or(&[][..], |built_in| built_in.fixed);
+        let mut variables: BTreeMap<String, String> = fixed
             .iter()
-            .filter_map(|name| Some((name.clone(), environment.get(name)?.clone())))
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
+        let given = named
+            .iter()
+            .filter(|name| environment.contains_key(*name))
+            .cloned()
+            .collect();
+        variables.extend(
+            named
+                .iter()
+                .filter_map(|name| Some((name.clone(), environment.get(name)?.clone()))),
+        );
         Self {
             name: settings.name.clone(),
-            program_and_arguments: settings.command.clone(),
+            program_and_arguments: or(&settings.command, |built_in| built_in.command),
             variables,
+            given,
+            dialect: settings
+                .dialect
+                .or(built_in.map(|built_in| built_in.dialect))
+                .unwrap_or(Dialect::Text),
+            model_arguments: or(&settings.model_arguments, |built_in| {
+                built_in.model_arguments
+            }),
+            price: settings.price,
+            needs: built_in.map(|built_in| Needs {
+                oldest: built_in.oldest,
+                fix: built_in.fix,
+            }),
         }
+    }
+
+    /// Chooses a model; nothing if the program takes none.
+    #[must_use]
+    pub fn with_model(mut self, model: &str) -> Option<Self> {
+        if self.model_arguments.is_empty() {
+            return None;
+        }
+        let arguments = self.model_arguments.iter();
+        let mut chosen: Vec<String> = arguments
+            .map(|argument| argument.replace("{model}", model))
+            .collect();
+        // A lone dash at the end stands for standard input and stays there.
+        let at = match self.program_and_arguments.last().map(String::as_str) {
+            Some("-") => self.program_and_arguments.len() - 1,
+            Some(_) | None => self.program_and_arguments.len(),
+        };
+        let rest = self.program_and_arguments.split_off(at);
+        self.program_and_arguments.append(&mut chosen);
+        self.program_and_arguments.extend(rest);
+        Some(self)
     }
 
     /// Returns the name that callers use.
@@ -58,6 +134,30 @@ impl Command {
     pub const fn variables(&self) -> &BTreeMap<String, String> {
         &self.variables
     }
+
+    /// Returns the names of the runtime's own variables that the program gets.
+    #[must_use]
+    pub fn given(&self) -> &[String] {
+        &self.given
+    }
+
+    /// Returns how its output is read.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Returns what its tokens cost, if the operator said so.
+    #[must_use]
+    pub const fn price(&self) -> Option<Price> {
+        self.price
+    }
+
+    /// Returns what the program must be; none for one's own.
+    #[must_use]
+    pub const fn needs(&self) -> Option<Needs> {
+        self.needs
+    }
 }
 
 impl fmt::Debug for Command {
@@ -75,28 +175,65 @@ impl fmt::Debug for Command {
 mod tests {
     use std::collections::BTreeMap;
 
-    use config::runtime::Provider;
+    use config::runtime::{Dialect, Provider};
 
+    use super::super::builtin::BUILT_IN;
     use super::Command;
+
+    fn settings(name: &str, command: &[&str], environment: &[&str]) -> Provider {
+        let owned = |texts: &[&str]| -> Vec<String> {
+            texts.iter().map(|text| (*text).to_owned()).collect()
+        };
+        Provider {
+            name: name.to_owned(),
+            command: owned(command),
+            environment: owned(environment),
+            dialect: None,
+            model_arguments: Vec::new(),
+            price: None,
+        }
+    }
 
     #[test]
     fn a_program_gets_its_named_variables_alone_and_never_shows_them() {
-        let settings = Provider {
-            name: "scripted".to_owned(),
-            command: vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()],
-            environment: vec!["API_KEY".to_owned(), "UNSET".to_owned()],
-        };
+        let settings = settings("scripted", &["sh", "-c", "true"], &["API_KEY", "UNSET"]);
         let environment: BTreeMap<_, _> = [("API_KEY", "hunter2"), ("OTHER", "private")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
-        let command = Command::new(&settings, &environment);
+        let command = Command::new(&settings, None, &environment);
         let variables: Vec<_> = command.variables().iter().collect();
         assert_eq!(variables, [(&"API_KEY".to_owned(), &"hunter2".to_owned())]);
         assert_eq!(command.program(), "sh");
+        assert_eq!(command.dialect(), Dialect::Text);
         let shown = format!("{command:?}");
         assert!(
             shown.contains("API_KEY") && !shown.contains("hunter2"),
             "{shown}"
         );
+        assert_eq!(command.with_model("large"), None, "it takes no model");
+    }
+
+    #[test]
+    fn a_built_in_name_with_a_command_of_its_own_is_one_s_own() {
+        let built_in = &BUILT_IN[0];
+        let none = BTreeMap::new();
+        let own = Command::new(&settings("claude", &["sh"], &[]), Some(built_in), &none);
+        assert_eq!((own.dialect(), own.needs()), (Dialect::Text, None));
+        let vendor = Command::new(&settings("claude", &[], &[]), Some(built_in), &none);
+        assert_eq!(vendor.dialect(), Dialect::Claude);
+        assert!(vendor.needs().is_some());
+    }
+
+    #[test]
+    fn a_model_is_named_before_the_mark_of_standard_input() {
+        let codex = Command::new(
+            &settings("codex", &[], &[]),
+            Some(&BUILT_IN[1]),
+            &BTreeMap::new(),
+        );
+        let chosen = codex.with_model("large").expect("a model");
+        let arguments = chosen.program_and_arguments();
+        let end: Vec<_> = arguments.iter().rev().take(3).rev().collect();
+        assert_eq!(end, ["--model", "large", "-"]);
     }
 }

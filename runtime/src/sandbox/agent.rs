@@ -85,8 +85,13 @@ impl Sandbox {
         }
     }
 
+    /// Returns what the operator lets programs read besides the system's own.
+    pub(crate) fn tools(&self) -> Vec<PathBuf> {
+        self.0.readable.clone()
+    }
+
     /// Returns where an agent's programs are found: first in what the operator lets it read.
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         let mut folders: Vec<String> = Vec::new();
         for place in &self.0.readable {
             let programs = if place.ends_with("bin") {

@@ -12,7 +12,7 @@ use crate::policy::{Policy, PolicyMistake};
 use crate::provider::{Command, Providers};
 
 /// What a judged request asks for; its project is checked by [`crate::project`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Accepted {
     /// File name of the PRD.
     pub prd_name: String,
@@ -22,6 +22,10 @@ pub struct Accepted {
     pub project: String,
     /// The program that works.
     pub provider: Command,
+    /// Name of the model, if one was chosen.
+    pub model: Option<String>,
+    /// US dollars after which it pauses and asks.
+    pub budget_usd: Option<f64>,
     /// Most iterations.
     pub iterations_max: u32,
     /// Whether the work stays on the session's branch.
@@ -91,13 +95,17 @@ pub fn judge(
     let blocked_commands = request.tighten.blocked_commands.clone().unwrap_or_default();
     let policy = policy(&blocked_commands, settings)?;
     let iterations_max = iterations_max(&request, settings.sessions.iterations_max)?;
+    let budget_usd = budget_usd(&request, settings.budget.usd)?;
     let provider = providers.find(request.provider.as_deref())?.clone();
+    let provider = with_model(provider, request.model.as_deref())?;
     let sandbox = sandboxed(&request.tighten, settings, &provider)?;
     Ok(Accepted {
         prd_name: request.prd.name,
         prd_text: request.prd.text,
         project: request.project,
         provider,
+        model: request.model,
+        budget_usd,
         iterations_max,
         branch_protection,
         freedom,
@@ -110,7 +118,7 @@ pub fn judge(
 
 /// Returns whether the session runs in the sandbox. What is given to a program inside is the agent's,
 /// so a provider's variables are not, unless the operator says so.
-fn sandboxed(
+pub(super) fn sandboxed(
     asked: &Tightening,
     settings: &RuntimeSettings,
     provider: &Command,
@@ -123,12 +131,11 @@ fn sandboxed(
         });
     }
     let sandbox = enabled || asked.sandbox == Some(true);
-    if sandbox && !settings.sandbox.credentials && !provider.variables().is_empty() {
-        let names: Vec<_> = provider.variables().keys().map(String::as_str).collect();
+    if sandbox && !settings.sandbox.credentials && !provider.given().is_empty() {
         let why = format!(
             "{} gets variables of the runtime, which its agent could read in the sandbox: {}",
             provider.name(),
-            names.join(", ")
+            provider.given().join(", ")
         );
         let fix = "take them out of the provider's `environment`, or let the operator set \
                    sandbox.credentials_in_sandbox";
@@ -192,6 +199,48 @@ fn iterations_max(request: &StartSession, most: u32) -> Result<u32, Unacceptable
     }
 }
 
+fn budget_usd(request: &StartSession, most: Option<f64>) -> Result<Option<f64>, Unacceptable> {
+    let Some(asked) = request.budget_usd else {
+        return Ok(most);
+    };
+    if !asked.is_finite() || asked < 0.0 {
+        let fix = "ask for an amount of US dollars, such as 2.50";
+        return invalid("budget_usd", format!("is {asked}"), fix);
+    }
+    match most {
+        Some(most) if asked > most => {
+            let why = format!("is {asked}, more than the runtime's {most}");
+            let fix = "ask for less, or let the operator raise budget.usd";
+            invalid("budget_usd", why, fix)
+        }
+        Some(_) | None => Ok(Some(asked)),
+    }
+}
+
+/// Has a provider use a model.
+pub(super) fn with_model(provider: Command, model: Option<&str>) -> Result<Command, Unacceptable> {
+    let Some(model) = model else {
+        return Ok(provider);
+    };
+    let lawful = |letter: char| letter.is_ascii_alphanumeric() || "-_.:/@[]".contains(letter);
+    if model.is_empty() || model.len() > NAME_BYTES_MAX || !model.chars().all(lawful) {
+        let why = "is not the name of a model";
+        return invalid("model", why, "send letters, digits and -_.:/@[]");
+    }
+    // It stands among the program's arguments, where it must not look like an option.
+    if model.starts_with('-') {
+        return invalid("model", "begins with a dash", "send the name of a model");
+    }
+    let name = provider.name().to_owned();
+    provider
+        .with_model(model)
+        .ok_or_else(|| Unacceptable::Invalid {
+            field: "model",
+            why: format!("cannot be chosen with provider {name:?}"),
+            fix: format!("leave it out, or let the operator set providers.{name}.model_arguments"),
+        })
+}
+
 /// Returns how much the session may do after the caller's tightening.
 fn freedom(asked: &Tightening, settings: &Autonomy) -> Result<Freedom, Unacceptable> {
     let mode = asked.autonomy_mode.unwrap_or(settings.mode);
@@ -212,7 +261,10 @@ fn freedom(asked: &Tightening, settings: &Autonomy) -> Result<Freedom, Unaccepta
 }
 
 /// Returns the command policy after the caller's tightening.
-fn policy(blocked: &[String], settings: &RuntimeSettings) -> Result<Policy, Unacceptable> {
+pub(super) fn policy(
+    blocked: &[String],
+    settings: &RuntimeSettings,
+) -> Result<Policy, Unacceptable> {
     if blocked.iter().any(|entry| entry == NO_DEFAULTS) {
         return Err(Unacceptable::Loosens {
             field: "tighten.blocked_commands",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::private;
+use config::runtime::Dialect;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
@@ -17,7 +18,9 @@ use super::orphans;
 use super::output::Output;
 use super::trail::Trail;
 use super::workshop::{WorkError, Workshop};
-use crate::sandbox::{Chunk, Confined, Cut, Tree};
+use crate::provider::Command;
+use crate::provider::dialect::{Outcome, Reader, Said};
+use crate::sandbox::{Chunk, Confined, Cut, SandboxError, Stream, Tree};
 use crate::store::{NewEvent, Process};
 
 /// Bounds on one process tree.
@@ -42,49 +45,137 @@ pub(super) enum Attended {
     Stopped,
 }
 
-/// Where output goes: all of it into a log, its lines into events if wanted.
+/// Where output goes: all of it into a log; into events if wanted, as lines or as what it means.
 #[derive(Debug)]
 pub(super) struct Recorder {
     log: tokio::fs::File,
     path: PathBuf,
+    iteration: u32,
     output: Output,
     as_events: bool,
+    reader: Option<Reader>,
+    /// Whose output it is.
+    agent: String,
+    last_words: String,
+}
+
+/// What was told in the end.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Told {
+    /// The end of the output, or the last message if the program speaks a dialect.
+    pub(super) last_words: String,
+    /// Whether it speaks one.
+    pub(super) speaks: bool,
+    /// What it said of its work.
+    pub(super) outcome: Outcome,
 }
 
 impl Recorder {
-    /// Begins a new log (mode 0600).
-    pub(super) fn new(path: &Path, iteration: u32, as_events: bool) -> Result<Self, WorkError> {
-        let log = private::create_file(path).map_err(|source| WorkError::File {
+    /// Goes on with a log (mode 0600), without events.
+    pub(super) fn quiet(path: &Path, iteration: u32) -> Result<Self, WorkError> {
+        let log = private::append_file(path).map_err(|source| WorkError::File {
             path: path.to_owned(),
             source,
         })?;
         Ok(Self {
             log: tokio::fs::File::from_std(log),
             path: path.to_owned(),
+            iteration,
             output: Output::new(iteration),
-            as_events,
+            as_events: false,
+            reader: None,
+            agent: String::new(),
+            last_words: String::new(),
         })
     }
 
-    async fn take(&mut self, live: &Live, chunk: &Chunk) -> Result<(), WorkError> {
-        let written = self.log.write_all(&chunk.bytes).await;
-        written.map_err(|source| self.failed(source))?;
-        let events = self.output.take(chunk);
-        if self.as_events {
-            live.happened(events).await?;
-        }
-        Ok(())
+    /// Goes on with the log of an agent, whose output becomes events.
+    pub(super) fn telling(
+        path: &Path,
+        iteration: u32,
+        provider: &Command,
+    ) -> Result<Self, WorkError> {
+        let reader = match provider.dialect() {
+            Dialect::Text => None,
+            dialect @ (Dialect::Claude | Dialect::Codex) => Some(Reader::new(dialect)),
+        };
+        Ok(Self {
+            as_events: true,
+            reader,
+            agent: provider.name().to_owned(),
+            ..Self::quiet(path, iteration)?
+        })
     }
 
-    /// Ends the log and returns the end of the output.
-    pub(super) async fn finish(mut self, live: &Live) -> Result<String, WorkError> {
+    async fn take(&mut self, live: &Live, trail: &Trail, chunk: &Chunk) -> Result<(), WorkError> {
+        let written = self.log.write_all(&chunk.bytes).await;
+        written.map_err(|source| self.failed(source))?;
+        let said = match (&mut self.reader, chunk.stream) {
+            (Some(reader), Stream::Output) => reader.take(&chunk.bytes),
+            (Some(_), Stream::Error) | (None, Stream::Output | Stream::Error) => {
+                let events = self.output.take(chunk);
+                if self.as_events {
+                    live.happened(events).await?;
+                }
+                return Ok(());
+            }
+        };
+        self.tell(live, trail, said).await
+    }
+
+    /// Ends the log and tells what there was.
+    pub(super) async fn finish(mut self, workshop: &Workshop<'_>) -> Result<Told, WorkError> {
+        let (live, trail) = (workshop.live, workshop.trail);
         let flushed = self.log.flush().await;
         flushed.map_err(|source| self.failed(source))?;
-        let (events, tail) = self.output.finish();
+        let (events, tail) = std::mem::replace(&mut self.output, Output::new(0)).finish();
         if self.as_events {
             live.happened(events).await?;
         }
-        Ok(tail)
+        let Some(reader) = self.reader.take() else {
+            return Ok(Told {
+                last_words: tail,
+                speaks: false,
+                outcome: Outcome::default(),
+            });
+        };
+        let (said, outcome) = reader.finish();
+        self.tell(live, trail, said).await?;
+        let last_words = if self.last_words.is_empty() {
+            tail
+        } else {
+            self.last_words
+        };
+        Ok(Told {
+            last_words,
+            speaks: true,
+            outcome,
+        })
+    }
+
+    /// Records what an agent said; what it did goes into the agent audit too.
+    async fn tell(&mut self, live: &Live, trail: &Trail, said: Vec<Said>) -> Result<(), WorkError> {
+        let mut events = Vec::with_capacity(said.len());
+        for said in said {
+            if said.kind == "message"
+                && let Some(text) = said.data["text"].as_str()
+            {
+                text.clone_into(&mut self.last_words);
+            }
+            let mut data = said.data;
+            if let Some(action) = audited(said.kind) {
+                let mut details = data.clone();
+                if let Some(details) = details.as_object_mut() {
+                    details.retain(|name, _| name != "raw" && name != "output");
+                }
+                trail.tell(live, action, &self.agent, details).await?;
+            }
+            data["kind"] = json!(said.kind);
+            data["iteration"] = json!(self.iteration);
+            events.push(NewEvent::new("agent", data));
+        }
+        live.happened(events).await?;
+        Ok(())
     }
 
     fn failed(&self, source: io::Error) -> WorkError {
@@ -92,6 +183,16 @@ impl Recorder {
             path: self.path.clone(),
             source,
         }
+    }
+}
+
+/// Returns what the agent audit calls something that an agent did; nothing for mere words.
+fn audited(kind: &str) -> Option<&'static str> {
+    match kind {
+        "tool_call" => Some("tool_call"),
+        "command" => Some("command"),
+        "file_change" => Some("file_change"),
+        _ => None,
     }
 }
 
@@ -116,7 +217,18 @@ pub(super) async fn attend(
     }
     let ended = tree.wait().await;
     live.store().forget_processes(live.id()).await?;
-    let (followed, ended) = (followed?, ended?);
+    let (followed, ended) = match (followed?, ended) {
+        (followed, Ok(ended)) => (followed, ended),
+        (followed, Err(SandboxError::NoReport(said))) => {
+            // Somebody killed the supervisor; what it held together must not live on.
+            orphans::end_of(live.id()).await?;
+            return Ok(match followed {
+                Followed::Stopped => Attended::Stopped,
+                Followed::ToTheEnd | Followed::TooLong => Attended::Cut(said),
+            });
+        }
+        (_, Err(error)) => return Err(error.into()),
+    };
     if in_sandbox {
         let report = &ended.report;
         let usage = json!({
@@ -159,7 +271,7 @@ async fn follow(
     loop {
         tokio::select! {
             chunk = tree.next() => match chunk {
-                Some(chunk) => recorder.take(live, &chunk).await?,
+                Some(chunk) => recorder.take(live, trail, &chunk).await?,
                 None => return Ok(followed),
             },
             () = &mut deadline, if followed == Followed::ToTheEnd => {

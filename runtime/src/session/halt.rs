@@ -7,7 +7,7 @@ use config::contract::id::{RequestId, SessionId};
 use config::contract::session::{SessionState, SessionView};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::gate::GateError;
 use super::live::Live;
@@ -229,16 +229,23 @@ pub(super) async fn hold(live: &Live, trail: &Trail) -> Result<Held, WorkError> 
     let Some(order) = live.pause_order() else {
         return Ok(Held::Resumed);
     };
-    let before = live.view().state;
-    live.move_to(SessionState::Paused, |view| {
-        view.reason = Some(order.reason.clone());
-    })
-    .await?;
-    told(live, trail, "session_pause", &order).await?;
+    let mut before = live.view().state;
+    if before == SessionState::Paused {
+        // An earlier run has paused it; nothing of it runs.
+        before = SessionState::Running;
+    } else {
+        live.move_to(SessionState::Paused, |view| {
+            view.reason = Some(order.reason.clone());
+        })
+        .await?;
+        told(live, trail, "session_pause", &order).await?;
+    }
+    let since = Instant::now();
     let resumed = tokio::select! {
         _ = live.stop_asked() => return Ok(Held::Stopped),
         resumed = live.resume_asked() => resumed,
     };
+    live.was_held(since.elapsed());
     if before != SessionState::WaitingApproval {
         live.move_to(before, |view| view.reason = None).await?;
     }

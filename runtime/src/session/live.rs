@@ -2,8 +2,8 @@
 //!
 //! Invariant: only the session's own task records; what is seen in memory is stored already.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use config::contract::id::{RequestId, SessionId};
@@ -65,23 +65,44 @@ pub struct Live {
     wish: watch::Sender<Wish>,
     left: watch::Sender<bool>,
     at_work: AtomicBool,
+    /// Milliseconds for which it was held, pauses and waits together.
+    held_ms: AtomicU64,
     created: Instant,
+    provider_version: OnceLock<String>,
 }
 
 impl Live {
-    /// Builds a session that was just stored.
+    /// Builds a session that was stored just now, or by an earlier run; then it is `age` old, and a
+    /// paused one stays so.
     #[must_use]
-    pub fn new(store: Store, view: SessionView, assignment: Assignment) -> Self {
+    pub fn new(store: Store, view: SessionView, assignment: Assignment, age: Duration) -> Self {
+        let wish = match view.state {
+            SessionState::Paused => {
+                Wish::Pause(Order::by_runtime(view.reason.clone().unwrap_or_default()))
+            }
+            SessionState::Created
+            | SessionState::Preparing
+            | SessionState::Running
+            | SessionState::WaitingApproval
+            | SessionState::Verifying
+            | SessionState::Completed
+            | SessionState::Failed
+            | SessionState::Stopped
+            | SessionState::Expired => Wish::Work(None),
+        };
+        let now = Instant::now();
         Self {
             id: view.id.clone(),
             assignment,
             store,
             view: watch::Sender::new(Arc::new(view)),
             stop: watch::Sender::new(None),
-            wish: watch::Sender::new(Wish::Work(None)),
+            wish: watch::Sender::new(wish),
             left: watch::Sender::new(false),
             at_work: AtomicBool::new(false),
-            created: Instant::now(),
+            held_ms: AtomicU64::new(0),
+            created: now.checked_sub(age).unwrap_or(now),
+            provider_version: OnceLock::new(),
         }
     }
 
@@ -118,6 +139,27 @@ impl Live {
     /// Notes whether an agent's program runs for it.
     pub(super) fn set_at_work(&self, at_work: bool) {
         self.at_work.store(at_work, Ordering::Relaxed);
+    }
+
+    /// Returns the version of the provider's program, once it was asked.
+    pub(super) fn provider_version(&self) -> Option<&str> {
+        self.provider_version.get().map(String::as_str)
+    }
+
+    /// Notes the version of the provider's program.
+    pub(super) fn set_provider_version(&self, version: String) {
+        self.provider_version.get_or_init(|| version);
+    }
+
+    /// Returns for how long it was held since this run of the runtime began.
+    pub(super) fn held(&self) -> Duration {
+        Duration::from_millis(self.held_ms.load(Ordering::Relaxed))
+    }
+
+    /// Adds a time for which it was held.
+    pub(super) fn was_held(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.held_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// Returns the store, for what is not part of the view.
@@ -305,6 +347,14 @@ impl Live {
             Ok(view) => view,
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Returns whether a session that would end so is left for the next run to carry on.
+    pub(super) fn is_suspended(&self, ending: &Ending) -> bool {
+        let suspends = self
+            .stop_request()
+            .is_some_and(|request| request.suspends());
+        suspends && ending.state == SessionState::Stopped
     }
 
     /// Says that the session's task is over.

@@ -46,6 +46,30 @@ pub(super) async fn end(store: &Store) -> Result<usize, OrphanError> {
     }
 }
 
+/// Ends what is left of one session's tree whose supervisor was lost.
+///
+/// # Errors
+/// When the store refuses or some withstand for too long.
+pub(super) async fn end_of(session: &SessionId) -> Result<(), OrphanError> {
+    let deadline = Instant::now() + KILLED_WITHIN;
+    loop {
+        let marked = tokio::task::spawn_blocking(marked)
+            .await
+            .map_err(io::Error::other)??;
+        let mut left = 0_usize;
+        for (process, _) in marked.iter().filter(|(_, marked)| marked == session) {
+            left += usize::from(kill(*process)?);
+        }
+        if left == 0 {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(OrphanError::Withstood(left));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 /// Why orphans could not be ended.
 #[derive(Debug, thiserror::Error)]
 pub enum OrphanError {

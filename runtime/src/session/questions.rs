@@ -1,11 +1,11 @@
 //! What a session asks at each gate. Pure: the same facts give the same question.
 
-use config::contract::session::SessionView;
+use config::contract::session::{HandOff, SessionView};
 use serde_json::json;
 
 use super::gate::{Gate, Question};
 use super::verdict::{self, Iteration};
-use crate::branch::Workspace;
+use crate::branch::{Findings, Workspace};
 use crate::provider::Command;
 
 /// Asks before the first run: what the agent will be told, and by whom it is carried out.
@@ -47,6 +47,58 @@ pub(super) fn iteration_end(view: &SessionView, done: &[Iteration], tip: &str) -
     }
 }
 
+/// Asks before files reach the project that a person should see.
+pub(super) fn protected_files(
+    view: &SessionView,
+    workspace: &Workspace,
+    findings: &Findings,
+) -> Question {
+    let mut found: Vec<String> = findings.protected.clone();
+    found.extend(
+        findings
+            .secrets
+            .iter()
+            .map(|secret| format!("{} ({})", secret.path, secret.kind)),
+    );
+    let mut shown = found
+        .iter()
+        .take(FOUND_SHOWN_MAX)
+        .cloned()
+        .collect::<Vec<_>>();
+    if found.len() > FOUND_SHOWN_MAX {
+        shown.push(format!("{} more", found.len() - FOUND_SHOWN_MAX));
+    }
+    Question {
+        gate: Gate::ProtectedFiles,
+        iteration: view.iteration,
+        summary: format!("the work holds what needs a look: {}", shown.join(", ")),
+        action: json!({
+            "project": view.project,
+            "branch": workspace.branch(),
+            "commit": workspace.tip(),
+            "findings": findings,
+        }),
+    }
+}
+
+/// Asks before a branch leaves for the project's remote, or a pull request is made.
+pub(super) fn publication(view: &SessionView, hand_off: &HandOff, gate: Gate) -> Question {
+    let what = match gate {
+        Gate::PullRequest => "make a pull request of",
+        Gate::FirstRun
+        | Gate::IterationEnd
+        | Gate::HandOver
+        | Gate::Push
+        | Gate::ProtectedFiles => "push",
+    };
+    Question {
+        gate,
+        iteration: view.iteration,
+        summary: format!("{what} {}", hand_off.branch),
+        action: json!({ "branch": hand_off.branch, "commit": hand_off.commit }),
+    }
+}
+
 /// Asks before the work reaches the project.
 pub(super) fn hand_over(
     view: &SessionView,
@@ -68,3 +120,5 @@ pub(super) fn hand_over(
         }),
     }
 }
+
+const FOUND_SHOWN_MAX: usize = 10;

@@ -19,7 +19,8 @@ pub struct Queue {
 /// A place among those who work or wait; free again when dropped.
 #[derive(Debug)]
 pub struct Place {
-    _place: OwnedSemaphorePermit,
+    /// A session that was taken on by an earlier run keeps its place, whatever the settings are now.
+    _place: Option<OwnedSemaphorePermit>,
     turns: Arc<Semaphore>,
 }
 
@@ -64,9 +65,18 @@ impl Queue {
                 queue_max: self.queue_max,
             })?;
         Ok(Place {
-            _place: place,
+            _place: Some(place),
             turns: Arc::clone(&self.turns),
         })
+    }
+
+    /// Takes a place for a session that had one before.
+    #[must_use]
+    pub fn enter_again(&self) -> Place {
+        Place {
+            _place: Arc::clone(&self.places).try_acquire_owned().ok(),
+            turns: Arc::clone(&self.turns),
+        }
     }
 }
 
@@ -102,7 +112,9 @@ mod tests {
             iterations_max: 1,
             iteration_timeout: Duration::ZERO,
             verify_timeout: Duration::ZERO,
+            retry_pause: Duration::ZERO,
             stop_grace: Duration::ZERO,
+            keep_days: None,
             output_bytes_max: 0,
         })
     }

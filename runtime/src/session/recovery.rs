@@ -1,7 +1,7 @@
 //! What happens to the sessions of an earlier run when the runtime starts again.
 //!
-//! Invariant: nothing of an earlier run keeps running, and every session of it is in a final state
-//! with the reason before the first request is answered.
+//! Invariant: before the first request is answered nothing of an earlier run keeps running, and every
+//! session of it is carried on or in a final state with the reason.
 
 use config::contract::session::{HandOff, SessionState, SessionView};
 use serde_json::json;
@@ -12,11 +12,12 @@ use super::run::Agency;
 use super::state::{IllegalMove, Move};
 use super::trail::{RUNTIME, Trail};
 use super::workshop::{WorkError, told};
-use crate::branch::{Protection, Workspace};
+use super::{Ending, Sessions};
+use crate::branch::Workspace;
 use crate::clock;
 use crate::folder::SessionFolder;
 use crate::project::{Project, ProjectError};
-use crate::store::{NewEvent, Store, StoreError, Unfinished};
+use crate::store::{NewEvent, NewSession, Store, StoreError};
 
 /// Why the sessions of an earlier run could not be brought to an end.
 #[derive(Debug, thiserror::Error)]
@@ -41,32 +42,44 @@ impl From<IllegalMove> for RecoveryError {
     }
 }
 
-/// Ends what an earlier run left, marks its sessions as failed, and returns how many there were.
+/// Ends what runs of an earlier run, carries its sessions on or ends them, and returns how many there
+/// were.
 ///
 /// # Errors
 /// When something keeps running or an end cannot be recorded; then the runtime must not start.
-pub async fn sweep(store: &Store, agency: &Agency) -> Result<usize, RecoveryError> {
+pub async fn sweep(
+    store: &Store,
+    agency: &Agency,
+    sessions: &Sessions,
+) -> Result<usize, RecoveryError> {
     let killed = orphans::end(store).await?;
     let unfinished = store.unfinished().await?;
-    for session in &unfinished {
-        fail(store, agency, session).await?;
-        store.forget_processes(&session.view.id).await?;
+    let count = unfinished.len();
+    for session in unfinished {
+        store.forget_processes(&session.session.view.id).await?;
+        if let Err(ending) = sessions.carry_on(session.clone()).await {
+            end(store, agency, &session.session, ending).await?;
+        }
     }
-    if killed > 0 || !unfinished.is_empty() {
-        let sessions = unfinished.len();
-        tracing::warn!(sessions, killed, "sessions of an earlier run ended");
+    if killed > 0 || count > 0 {
+        tracing::warn!(sessions = count, killed, "sessions of an earlier run found");
     }
-    Ok(unfinished.len())
+    Ok(count)
 }
 
-async fn fail(store: &Store, agency: &Agency, session: &Unfinished) -> Result<(), RecoveryError> {
+async fn end(
+    store: &Store,
+    agency: &Agency,
+    session: &NewSession,
+    ending: Ending,
+) -> Result<(), RecoveryError> {
     let old = &session.view;
-    let mut reason = interrupted(old.state);
+    let mut reason = ending.reason.clone().unwrap_or_default();
     let mut view = SessionView::clone(old);
     let mut events = Vec::new();
     // Without a branch there was no clone yet, so there is no work.
     if !old.branch.is_empty() {
-        match hand_over(agency, session).await {
+        match hand_over(agency, session, &ending).await {
             Ok(hand_off) => {
                 events.push(NewEvent::new("hand_off", json!(hand_off)));
                 view.hand_off = Some(hand_off);
@@ -77,7 +90,7 @@ async fn fail(store: &Store, agency: &Agency, session: &Unfinished) -> Result<()
             }
         }
     }
-    view.state = SessionState::Failed;
+    view.state = ending.state;
     view.reason = Some(reason.clone());
     let now = clock::now();
     view.ended_at = Some(clock::written(now));
@@ -85,7 +98,7 @@ async fn fail(store: &Store, agency: &Agency, session: &Unfinished) -> Result<()
         "state",
         json!({ "from": old.state, "to": view.state, "reason": reason }),
     ));
-    let step = Move::new(old.state, SessionState::Failed)?;
+    let step = Move::new(old.state, ending.state)?;
     store.record(step, &view, events, now).await?;
     tracing::info!(session = %view.id, state = %view.state, reason, "session ended");
     Ok(())
@@ -101,7 +114,11 @@ enum SalvageError {
 }
 
 /// Hands the last checkpoint over and says in the agent audit how the session ended.
-async fn hand_over(agency: &Agency, session: &Unfinished) -> Result<HandOff, SalvageError> {
+async fn hand_over(
+    agency: &Agency,
+    session: &NewSession,
+    ending: &Ending,
+) -> Result<HandOff, SalvageError> {
     let settings = agency.settings();
     let view = &session.view;
     let project = Project::check(
@@ -115,8 +132,8 @@ async fn hand_over(agency: &Agency, session: &Unfinished) -> Result<HandOff, Sal
     let handed_over = async {
         let workspace =
             Workspace::reopen(agency.sandbox(), &folder, &project, &view.branch).await?;
-        // What was not finished never moves the project's own branch.
-        let hand_off = workspace.hand_over(Protection::On).await?;
+        // Nobody was asked, so nothing reaches the project.
+        let hand_off = workspace.kept_back("the session could not be carried on");
         trail
             .add("hand_over", RUNTIME, request_id, told(&hand_off))
             .await?;
@@ -124,8 +141,8 @@ async fn hand_over(agency: &Agency, session: &Unfinished) -> Result<HandOff, Sal
     }
     .await;
     let details = json!({
-        "state": SessionState::Failed,
-        "reason": interrupted(view.state),
+        "state": ending.state,
+        "reason": ending.reason,
         "user": RUNTIME,
     });
     trail
@@ -134,6 +151,7 @@ async fn hand_over(agency: &Agency, session: &Unfinished) -> Result<HandOff, Sal
     Ok(handed_over?)
 }
 
-fn interrupted(state: SessionState) -> String {
+/// Says that a session was interrupted.
+pub(super) fn interrupted(state: SessionState) -> String {
     format!("the runtime ended while the session was {state}")
 }

@@ -10,24 +10,29 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use config::contract::learning::LearningView;
-use config::contract::session::{Enforcement, Layer, SessionState, Verification};
-use config::private;
+use config::contract::session::{Enforcement, Layer, SessionState, SessionView, Verification};
 use config::runtime::RuntimeSettings;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::agent;
 use super::attended::{Attended, Bounds, Recorder, attend};
+use super::budget;
 use super::gate::{self, Gatekeeper, Passage, Question};
+use super::halt::{self, Held, Order};
 use super::learning;
 use super::live::Live;
 use super::prompt::Prompt;
 use super::questions;
 use super::trail::{RUNTIME, Trail};
-use super::verdict::{self, AgentEnd, Iteration, Verdict};
+use super::verdict::{self, Iteration, Verdict};
 use super::workshop::{WorkError, Workshop};
-use super::{Ending, Worker, outgoing};
+use super::{DiffError, Ending, Worker, outgoing, publication};
+use crate::branch::{Credential, Workspace};
+use crate::clock;
 use crate::egress::{Outlet, Pending};
-use crate::folder::SessionFolder;
+use crate::folder::{self, SessionFolder};
+use crate::project::Project;
 use crate::sandbox::{Profile, Sandbox, WayOut};
 use crate::store::NewEvent;
 
@@ -38,6 +43,8 @@ pub struct Agency {
     sandbox: Sandbox,
     outlet: Outlet,
     gatekeeper: Arc<dyn Gatekeeper>,
+    /// `GH_TOKEN` of the runtime.
+    token: Credential,
 }
 
 impl Agency {
@@ -48,12 +55,14 @@ impl Agency {
         sandbox: Sandbox,
         outlet: Outlet,
         gatekeeper: Arc<dyn Gatekeeper>,
+        token: Credential,
     ) -> Self {
         Self {
             settings,
             sandbox,
             outlet,
             gatekeeper,
+            token,
         }
     }
 
@@ -71,6 +80,9 @@ impl Agency {
         match self.open(live).await {
             Ok((folder, trail)) => {
                 let ending = self.see_through(live, &folder, &trail).await;
+                if live.is_suspended(&ending) {
+                    return ending;
+                }
                 close(live, &trail, ending).await
             }
             Err(error) => Ending::failed(error.to_string()),
@@ -79,19 +91,32 @@ impl Agency {
 
     /// Opens the session's folder and its agent audit.
     async fn open(&self, live: &Live) -> Result<(SessionFolder, Trail), WorkError> {
-        live.move_to(SessionState::Preparing, |_| ()).await?;
+        let found = live.view().state;
+        if found == SessionState::Created {
+            live.move_to(SessionState::Preparing, |_| ()).await?;
+        }
         let (home, id) = (self.settings.home.clone(), live.id().clone());
         let folder =
             tokio::task::spawn_blocking(move || SessionFolder::create(&home, &id)).await??;
         let trail = Trail::open(&folder, &live.assignment().project).await?;
         let view = live.view();
-        let details = json!({
-            "prd": view.prd,
-            "provider": view.provider,
-            "project": view.project,
-            "user": view.started_by,
-        });
-        trail.tell(live, "session_start", RUNTIME, details).await?;
+        if found == SessionState::Created {
+            let details = json!({
+                "prd": view.prd,
+                "provider": view.provider,
+                "project": view.project,
+                "user": view.started_by,
+            });
+            trail.tell(live, "session_start", RUNTIME, details).await?;
+        } else {
+            let details = json!({ "state": found, "iteration": view.iteration });
+            trail
+                .tell(live, "session_carried_on", RUNTIME, details.clone())
+                .await?;
+            let mut data = details;
+            data["text"] = json!("the runtime was started again and carries the session on");
+            live.happened(vec![NewEvent::new("note", data)]).await?;
+        }
         Ok((folder, trail))
     }
 
@@ -103,51 +128,61 @@ impl Agency {
                     Ok(ending) => ending,
                     Err(error) => Ending::failed(error.to_string()),
                 };
+                if live.is_suspended(&ending) {
+                    return ending;
+                }
                 // Notes are a gift: a session does not fail because they cannot be kept.
                 if let Err(error) = learning::keep_notes(live, folder).await {
                     tracing::warn!(session = %live.id(), %error, "agent's notes not kept");
                 }
-                workshop.hand_over(ending, self.gatekeeper.as_ref()).await
+                let credential = publication::credential(&self.settings.pull_request, &self.token);
+                workshop
+                    .hand_over(ending, self.gatekeeper.as_ref(), credential.as_ref())
+                    .await
             }
             Ok(None) => stopped(live),
             Err(error) => Ending::failed(error.to_string()),
         }
     }
 
+    /// Iterates until the work is done, given up or stopped; goes on where an earlier run was.
     async fn iterate(&self, workshop: &mut Workshop<'_>) -> Result<Ending, WorkError> {
-        let live = workshop.live;
+        let (live, trail) = (workshop.live, workshop.trail);
         let iterations_max = live.view().iterations_max;
-        let mut done = Vec::new();
-        let mut output = String::new();
+        if halt::hold(live, trail).await? == Held::Stopped {
+            return Ok(stopped(live));
+        }
+        let mut done = live.store().iterations(live.id()).await?;
+        let mut output = agent::last_output(workshop.folder, done.len());
         let known = learning::recall(live).await?;
-        let mut guidance = Vec::new();
-        for number in 1..=iterations_max {
-            let question = match done.as_slice() {
-                [] => {
-                    let prompt = self.prompt(live, number, &done, &output, &guidance, &known);
-                    questions::first_run(&live.view(), &live.assignment().provider, &prompt)
-                }
-                done => questions::iteration_end(&live.view(), done, workshop.workspace.tip()),
-            };
-            match self.pass(workshop, &question).await? {
-                Passage::Open => {}
-                Passage::Stopped => return Ok(stopped(live)),
-                Passage::Rejected { by, reason } if done.is_empty() => {
-                    return Ok(Ending::rejected(&by, &reason));
-                }
-                Passage::Rejected { by, reason } => {
-                    guidance.push(format!(
-                        "{by} did not approve iteration {}: {reason}",
-                        number - 1
-                    ));
-                }
+        let is_owed = done.last().is_some_and(verdict::is_unverified);
+        if is_owed && !self.judge_last(workshop, &mut done).await? {
+            return Ok(stopped(live));
+        }
+        loop {
+            match verdict::judge(&done, iterations_max) {
+                Verdict::Again => {}
+                Verdict::End(ending) => return Ok(ending),
+            }
+            let number = u32::try_from(done.len())
+                .unwrap_or(u32::MAX)
+                .saturating_add(1);
+            if !done.is_empty() && self.keep_budget(workshop).await? == Held::Stopped {
+                return Ok(stopped(live));
+            }
+            if let Some(ending) = self.gate(workshop, &done, &output, &known).await? {
+                return Ok(ending);
+            }
+            if live.view().iteration >= number {
+                // An earlier run was at it; what its agent left is kept.
+                workshop.checkpoint(number).await?;
             }
             begin(live, number).await?;
-            let prompt = self.prompt(live, number, &done, &output, &guidance, &known);
-            let (agent, said) = self.agent(workshop, number, &prompt).await?;
-            output = said;
+            let prompt = self.prompt(live, number, &done, &output, &known).await?;
+            let worked = self.agent(workshop, number, &prompt).await?;
+            output = worked.last_words;
             let files_changed = workshop.checkpoint(number).await;
-            let Some(agent) = agent else {
+            let Some(agent) = worked.end else {
                 // Whoever stops a session wants it stopped, whatever its agent left behind.
                 return Ok(match files_changed {
                     Ok(_) => stopped(live),
@@ -156,29 +191,97 @@ impl Agency {
                     )),
                 });
             };
-            let files_changed = files_changed?;
-            let verification = if agent == AgentEnd::Exited(0) {
-                match self.verify(workshop, number).await? {
-                    Some(verification) => verification,
-                    None => return Ok(stopped(live)),
-                }
-            } else {
-                Verification::Pending
-            };
             done.push(Iteration {
                 agent,
-                files_changed,
-                verification,
+                files_changed: files_changed?,
+                verification: Verification::Pending,
             });
-            learning::observe(live, &done, &self.settings.verify).await?;
-            match verdict::judge(&done, iterations_max) {
-                Verdict::Again => {}
-                Verdict::End(ending) => return Ok(ending),
+            if !self.judge_last(workshop, &mut done).await? {
+                return Ok(stopped(live));
             }
         }
-        Ok(Ending::failed(format!(
-            "not done after {iterations_max} iterations"
-        )))
+    }
+
+    /// Verifies the last iteration if that is owed, and stores what it came to; false if the session is
+    /// asked to stop meanwhile.
+    async fn judge_last(
+        &self,
+        workshop: &Workshop<'_>,
+        done: &mut [Iteration],
+    ) -> Result<bool, WorkError> {
+        let live = workshop.live;
+        let number = u32::try_from(done.len()).unwrap_or(u32::MAX);
+        let Some(last) = done.last_mut() else {
+            return Ok(true);
+        };
+        let (store, id) = (live.store(), live.id());
+        store.note_iteration(id, number, last).await?;
+        if verdict::is_unverified(last) {
+            let Some(verification) = self.verify(workshop, number).await? else {
+                return Ok(false);
+            };
+            last.verification = verification;
+            store.note_iteration(id, number, last).await?;
+        }
+        learning::observe(live, done, &self.settings.verify).await?;
+        Ok(true)
+    }
+
+    /// Asks at the gate before the next iteration; the end if the session may not go on.
+    async fn gate(
+        &self,
+        workshop: &Workshop<'_>,
+        done: &[Iteration],
+        output: &str,
+        known: &[LearningView],
+    ) -> Result<Option<Ending>, WorkError> {
+        let live = workshop.live;
+        let question = if done.is_empty() {
+            let prompt = self.prompt(live, 1, done, output, known).await?;
+            questions::first_run(&live.view(), &live.assignment().provider, &prompt)
+        } else {
+            questions::iteration_end(&live.view(), done, workshop.workspace.tip())
+        };
+        match self.pass(workshop, &question).await? {
+            Passage::Open => Ok(None),
+            Passage::Stopped => Ok(Some(stopped(live))),
+            Passage::Rejected { by, reason } if done.is_empty() => {
+                Ok(Some(Ending::rejected(&by, &reason)))
+            }
+            Passage::Rejected { by, reason } => {
+                let text = format!("Iteration {} was not approved: {reason}", done.len());
+                let store = live.store();
+                store.add_input(live.id(), &by, &text, clock::now()).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Pauses as long as a budget is used up; each time that a person lets the session go on, the
+    /// whole budget is granted once more.
+    async fn keep_budget(&self, workshop: &Workshop<'_>) -> Result<Held, WorkError> {
+        let (live, trail) = (workshop.live, workshop.trail);
+        let place = workshop.folder.directory().to_owned();
+        let disk_bytes = tokio::task::spawn_blocking(move || folder::bytes_below(&place)).await?;
+        while let Some(why) = budget::exceeded(&live.view(), &self.settings.budget, disk_bytes) {
+            let details = json!({ "reason": why });
+            trail
+                .tell(live, "budget_exceeded", RUNTIME, details.clone())
+                .await?;
+            live.happened(vec![NewEvent::new("budget", details)])
+                .await?;
+            let reason = format!("the budget is used up: {why}; to grant it again: loki resume");
+            live.ask_to_pause(Order::by_runtime(reason));
+            if halt::hold(live, trail).await? == Held::Stopped {
+                return Ok(Held::Stopped);
+            }
+            let granted = NewEvent::new("budget", json!({ "granted": true }));
+            live.update(vec![granted], |view| {
+                view.usage.budgets_granted = view.usage.budgets_granted.saturating_add(1);
+            })
+            .await?;
+        }
+        Ok(Held::Resumed)
     }
 
     async fn pass(
@@ -190,17 +293,21 @@ impl Agency {
         gate::pass(live, trail, self.gatekeeper.as_ref(), question).await
     }
 
-    fn prompt(
+    async fn prompt(
         &self,
         live: &Live,
         iteration: u32,
         before: &[Iteration],
         output: &str,
-        guidance: &[String],
         learnings: &[LearningView],
-    ) -> String {
+    ) -> Result<String, WorkError> {
         let view = live.view();
-        Prompt {
+        let inputs = live.store().inputs(live.id()).await?;
+        let guidance: Vec<String> = inputs
+            .iter()
+            .map(|(from, text)| format!("{from}: {text}"))
+            .collect();
+        let prompt = Prompt {
             prd_name: &view.prd,
             prd_text: &live.assignment().prd_text,
             iteration,
@@ -209,72 +316,10 @@ impl Agency {
             output,
             verify: &self.settings.verify,
             blocked: &live.assignment().policy.blocked(),
-            guidance,
+            guidance: &guidance,
             learnings,
-        }
-        .write()
-    }
-
-    /// Runs the provider's program on a prompt; no end if the session is asked to stop. Returns the
-    /// end of its output besides.
-    async fn agent(
-        &self,
-        workshop: &Workshop<'_>,
-        iteration: u32,
-        prompt: &str,
-    ) -> Result<(Option<AgentEnd>, String), WorkError> {
-        let Workshop {
-            live,
-            folder,
-            trail,
-            ..
-        } = *workshop;
-        let provider = &live.assignment().provider;
-        let place = folder.directory();
-        let input = place.join(format!("prompt-{iteration}.txt"));
-        write(&input, prompt)?;
-        let details = json!({
-            "provider": provider.name(),
-            "program": provider.program(),
-            "iteration": iteration,
-            "prompt_bytes": prompt.len(),
-        });
-        trail
-            .tell(live, "provider_invoke", provider.name(), details)
-            .await?;
-        let log = place.join(format!("output-{iteration}.log"));
-        let mut recorder = Recorder::new(&log, iteration, true)?;
-        let (way_out, decisions) = self.way_out();
-        let confined = self.sandbox.confine(
-            &live.assignment().profile,
-            folder,
-            provider.program_and_arguments(),
-            provider.variables().clone(),
-            Some(input),
-            way_out,
-        );
-        live.set_at_work(true);
-        let bounds = self.bounds(self.settings.sessions.iteration_timeout);
-        let attended = attend(workshop, confined, bounds, &mut recorder);
-        let recorded = outgoing::record(live, trail, provider.name(), decisions);
-        let (attended, recorded) = tokio::join!(attended, recorded);
-        live.set_at_work(false);
-        recorded?;
-        let tail = recorder.finish(live).await?;
-        let end = match attended? {
-            Attended::Exited(code) => Some(AgentEnd::Exited(code)),
-            Attended::Cut(reason) => Some(AgentEnd::Cut(reason)),
-            Attended::Stopped => None,
         };
-        if let Some(end) = &end {
-            let text = match end {
-                AgentEnd::Exited(code) => format!("the agent's program ended with {code}"),
-                AgentEnd::Cut(reason) => format!("the agent was ended: {reason}"),
-            };
-            let data = json!({ "iteration": iteration, "text": text });
-            live.happened(vec![NewEvent::new("note", data)]).await?;
-        }
-        Ok((end, tail))
+        Ok(prompt.write())
     }
 
     /// Runs the operator's verify command in the clone; nothing if the session is asked to stop.
@@ -300,10 +345,10 @@ impl Agency {
                 .sandbox
                 .confine(profile, folder, command, nothing, None, None);
             let log = folder.directory().join(format!("verify-{iteration}.log"));
-            let mut recorder = Recorder::new(&log, iteration, false)?;
+            let mut recorder = Recorder::quiet(&log, iteration)?;
             let bounds = self.bounds(self.settings.sessions.verify_timeout);
             let attended = attend(workshop, confined, bounds, &mut recorder).await;
-            let output = recorder.finish(live).await?;
+            let output = recorder.finish(workshop).await?.last_words;
             match attended? {
                 Attended::Exited(0) => Verification::Passed,
                 Attended::Exited(exit_code) => Verification::Failed { exit_code, output },
@@ -328,7 +373,7 @@ impl Agency {
     }
 
     /// Returns a program's way out of the sandbox, if there is any, and where its decisions come.
-    fn way_out(&self) -> (Option<WayOut>, mpsc::Receiver<Pending>) {
+    pub(super) fn way_out(&self) -> (Option<WayOut>, mpsc::Receiver<Pending>) {
         let (sender, receiver) = mpsc::channel(outgoing::WAITING_MAX);
         let way_out = WayOut {
             outlet: self.outlet.clone(),
@@ -337,7 +382,7 @@ impl Agency {
         ((!self.outlet.is_closed()).then_some(way_out), receiver)
     }
 
-    fn bounds(&self, timeout: std::time::Duration) -> Bounds {
+    pub(super) fn bounds(&self, timeout: std::time::Duration) -> Bounds {
         Bounds {
             timeout,
             grace: self.settings.sessions.stop_grace,
@@ -361,6 +406,28 @@ impl Worker for Agency {
         Ok(controls)
     }
 
+    fn diff<'work>(
+        &'work self,
+        session: &'work SessionView,
+    ) -> Pin<Box<dyn Future<Output = Result<String, DiffError>> + Send + 'work>> {
+        Box::pin(async move {
+            let settings = &self.settings;
+            if session.branch.is_empty() {
+                return Ok(String::new());
+            }
+            let failed = |why: &dyn std::fmt::Display| DiffError(why.to_string());
+            let path = Path::new(&session.project);
+            let project = Project::check(path, &settings.project_roots, &settings.home)
+                .map_err(|error| failed(&error))?;
+            let folder = SessionFolder::create(&settings.home, &session.id)
+                .map_err(|error| failed(&error))?;
+            let workspace =
+                Workspace::reopen(&self.sandbox, &folder, &project, &session.branch).await;
+            let workspace = workspace.map_err(|error| failed(&error))?;
+            workspace.diff().await.map_err(|error| failed(&error))
+        })
+    }
+
     fn work<'work>(
         &'work self,
         session: &'work Live,
@@ -378,8 +445,11 @@ async fn begin(live: &Live, number: u32) -> Result<(), WorkError> {
         })
         .await?;
     } else {
-        live.move_to(SessionState::Running, |view| view.iteration = number)
-            .await?;
+        live.move_to(SessionState::Running, |view| {
+            view.iteration = number;
+            view.reason = None;
+        })
+        .await?;
     }
     Ok(())
 }
@@ -412,13 +482,6 @@ fn stopped(live: &Live) -> Ending {
     live.stop_request()
         .unwrap_or_else(super::stop::Request::shutdown)
         .ending()
-}
-
-fn write(path: &Path, text: &str) -> Result<(), WorkError> {
-    private::replace_file(path, text.as_bytes()).map_err(|source| WorkError::File {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// The exit code of a verify command that went over a bound, as `timeout(1)` has it.

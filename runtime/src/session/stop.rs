@@ -9,19 +9,23 @@ use std::time::Duration;
 use config::contract::caller::{Caller, Statement};
 use config::contract::id::{RequestId, SessionId};
 use config::contract::session::{SessionState, SessionView};
+use serde::{Deserialize, Serialize};
 
 use super::live::Live;
 use super::{Ending, Sessions, may_see};
 use crate::store::StoreError;
 
 /// A request to stop a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Who asked, for people to read.
     pub by: String,
     /// The request, if a caller asked.
     pub request_id: Option<RequestId>,
     reason: String,
+    /// Whether a later run of the runtime carries the session on.
+    #[serde(skip)]
+    suspends: bool,
 }
 
 /// Why a session could not be stopped.
@@ -56,6 +60,7 @@ impl Request {
             reason: format!("stopped by {by}"),
             request_id: Some(statement.request_id.clone()),
             by,
+            suspends: false,
         }
     }
 
@@ -66,7 +71,14 @@ impl Request {
             by: "runtime".to_owned(),
             request_id: None,
             reason: "the runtime was shut down".to_owned(),
+            suspends: true,
         }
+    }
+
+    /// Returns whether a later run of the runtime carries the session on.
+    #[must_use]
+    pub const fn suspends(&self) -> bool {
+        self.suspends
     }
 
     /// Returns how a session ends that was asked so.
@@ -129,8 +141,8 @@ impl Sessions {
         live
     }
 
-    /// Takes nothing more on, stops everything, and waits for it at most `within`. Returns the
-    /// sessions that had not ended by then.
+    /// Takes nothing more on, ends what runs for sessions, and waits for it at most `within`; the next
+    /// run carries them on. Returns the sessions that were not ready for that by then.
     pub async fn shut_down(&self, within: Duration) -> Vec<SessionId> {
         self.inner.table().closed = true;
         let all_left = async {
@@ -148,6 +160,10 @@ impl Sessions {
     }
 
     async fn stop_live(&self, live: &Live, request: Request) -> Result<SessionView, StopError> {
+        // Stopping works on a full disk too; then only a crash before the end could undo it.
+        if let Err(error) = self.inner.store.note_stop(live.id(), &request).await {
+            tracing::warn!(session = %live.id(), %error, "request to stop not recorded");
+        }
         live.ask_to_stop(request);
         let within = self.inner.settings.sessions.stop_grace + HAND_OVER_TIME_MAX;
         if tokio::time::timeout(within, live.left()).await.is_err() {

@@ -1,11 +1,12 @@
 //! Judges after each iteration: done, again, or given up. Pure.
 
 use config::contract::session::Verification;
+use serde::{Deserialize, Serialize};
 
 use super::Ending;
 
 /// What one iteration came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Iteration {
     /// How the agent's program ended.
     pub agent: AgentEnd,
@@ -16,10 +17,13 @@ pub struct Iteration {
 }
 
 /// How an agent's program ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AgentEnd {
     /// By itself, with this exit code; 128 + n after signal n.
     Exited(i32),
+    /// It says that it is not done, for this reason.
+    GaveUp(String),
     /// The runtime ended it, for this reason.
     Cut(String),
 }
@@ -31,6 +35,12 @@ pub enum Verdict {
     Again,
     /// The end.
     End(Ending),
+}
+
+/// Returns whether an iteration's verification is still owed.
+#[must_use]
+pub fn is_unverified(iteration: &Iteration) -> bool {
+    iteration.agent == AgentEnd::Exited(0) && iteration.verification == Verification::Pending
 }
 
 /// Judges by all iterations so far; the last one is the newest.
@@ -71,6 +81,7 @@ fn is_stuck(before: &Iteration, last: &Iteration) -> bool {
 #[must_use]
 pub fn failure(iteration: &Iteration) -> String {
     match (&iteration.agent, &iteration.verification) {
+        (AgentEnd::GaveUp(reason), _) => format!("the agent gave up: {reason}"),
         (AgentEnd::Cut(reason), _) => format!("the agent was ended: {reason}"),
         (AgentEnd::Exited(0), Verification::Failed { exit_code, .. }) => {
             format!("the verify command ended with {exit_code}")

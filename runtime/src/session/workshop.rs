@@ -13,12 +13,15 @@ use super::Ending;
 use super::gate::{Asked, GateError, Gatekeeper, Passage, pass};
 use super::halt::{self, Held};
 use super::live::{Live, RecordError};
-use super::questions;
+use super::orphans::OrphanError;
+use super::stop::Request;
 use super::trail::{RUNTIME, Trail};
+use super::{publication, questions};
 use crate::agent_audit::AgentAuditError;
-use crate::branch::{BranchError, Protection, Workspace};
+use crate::branch::{BranchError, Credential, Protection, Workspace};
 use crate::clock;
 use crate::folder::{FolderError, SessionFolder};
+use crate::provider::version::Unfit;
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::store::{NewEvent, StoreError};
 
@@ -51,6 +54,22 @@ pub(super) enum WorkError {
     /// A gate cannot be asked; then it stays shut.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// The provider's program cannot be asked.
+    #[error("cannot start {program}: {why}; fix: {fix}")]
+    Provider {
+        /// The program.
+        program: String,
+        /// What went wrong.
+        why: String,
+        /// How to get it.
+        fix: &'static str,
+    },
+    /// The provider's program will not do.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// What ran for the session cannot be ended.
+    #[error(transparent)]
+    Orphans(#[from] OrphanError),
     /// A task of the runtime was lost.
     #[error("a task of the runtime was lost: {0}")]
     Lost(#[from] JoinError),
@@ -73,7 +92,8 @@ pub(super) struct Workshop<'work> {
 }
 
 impl<'work> Workshop<'work> {
-    /// Makes the clone; nothing if the session is asked to stop meanwhile.
+    /// Makes the clone, or opens the one that an earlier run made; nothing if the session is asked to
+    /// stop meanwhile.
     pub(super) async fn open(
         live: &'work Live,
         sandbox: &'work Sandbox,
@@ -81,6 +101,18 @@ impl<'work> Workshop<'work> {
         trail: &'work Trail,
     ) -> Result<Option<Self>, WorkError> {
         let project = &live.assignment().project;
+        let view = live.view();
+        if !view.branch.is_empty() {
+            let workspace = Workspace::reopen(sandbox, folder, project, &view.branch).await?;
+            return Ok(Some(Self {
+                live,
+                sandbox,
+                folder,
+                trail,
+                workspace,
+            }));
+        }
+        folder.renew()?;
         let workspace = tokio::select! {
             workspace = Workspace::prepare(sandbox, folder, project, clock::now()) => workspace?,
             _ = live.stop_asked() => return Ok(None),
@@ -133,7 +165,12 @@ impl<'work> Workshop<'work> {
     }
 
     /// Hands the work over; only what is done may move the project's own branch.
-    pub(super) async fn hand_over(&self, ending: Ending, gatekeeper: &dyn Gatekeeper) -> Ending {
+    pub(super) async fn hand_over(
+        &self,
+        ending: Ending,
+        gatekeeper: &dyn Gatekeeper,
+        credential: Option<&Credential>,
+    ) -> Ending {
         let is_done = ending.state == SessionState::Completed;
         let protection = if is_done && !self.live.assignment().branch_protection {
             Protection::Off
@@ -143,7 +180,11 @@ impl<'work> Workshop<'work> {
         let handed_over = async {
             match self.may_hand_over(protection, gatekeeper).await? {
                 Passage::Open => {
-                    let hand_off = self.workspace.hand_over(protection).await?;
+                    self.finish_verifying(is_done).await?;
+                    let mut hand_off = self.workspace.hand_over(protection).await?;
+                    if is_done && protection == Protection::On {
+                        publication::publish(self, gatekeeper, credential, &mut hand_off).await?;
+                    }
                     self.record(hand_off).await?;
                     Ok(None)
                 }
@@ -153,8 +194,12 @@ impl<'work> Workshop<'work> {
                     Ok(Some(Ending::rejected(&by, &reason)))
                 }
                 Passage::Stopped => {
-                    self.keep_back("the hand-over was not approved").await?;
-                    Ok(self.live.stop_request().map(|request| request.ending()))
+                    let request = self.live.stop_request();
+                    // The next run of the runtime asks again.
+                    if !request.as_ref().is_some_and(Request::suspends) {
+                        self.keep_back("the hand-over was not approved").await?;
+                    }
+                    Ok(request.map(|request| request.ending()))
                 }
             }
         };
@@ -179,14 +224,42 @@ impl<'work> Workshop<'work> {
         let view = live.view();
         let moves_head = protection == Protection::Off;
         let diff = self.workspace.diff().await?;
-        let question = questions::hand_over(&view, &self.workspace, moves_head, &diff);
-        if live.stop_request().is_some() || halt::hold(live, trail).await? == Held::Stopped {
-            return Ok(match gatekeeper.ask(live, &question).await? {
-                Asked::Open => Passage::Open,
-                Asked::Waits { .. } => Passage::Stopped,
-            });
+        let handing_over = questions::hand_over(&view, &self.workspace, moves_head, &diff);
+        let mut asked = vec![handing_over];
+        let findings = self.workspace.findings().await?;
+        if !findings.is_empty() {
+            asked.push(questions::protected_files(
+                &view,
+                &self.workspace,
+                &findings,
+            ));
         }
-        pass(live, trail, gatekeeper, &question).await
+        let stops =
+            live.stop_request().is_some() || halt::hold(live, trail).await? == Held::Stopped;
+        for question in &asked {
+            let passage = if stops {
+                match gatekeeper.ask(live, question).await? {
+                    Asked::Open => Passage::Open,
+                    Asked::Waits { .. } => Passage::Stopped,
+                }
+            } else {
+                pass(live, trail, gatekeeper, question).await?
+            };
+            if passage != Passage::Open {
+                return Ok(passage);
+            }
+        }
+        Ok(Passage::Open)
+    }
+
+    /// Moves a session that is done to where it can be completed from: it was carried on elsewhere.
+    async fn finish_verifying(&self, is_done: bool) -> Result<(), WorkError> {
+        if is_done && self.live.view().state != SessionState::Verifying {
+            self.live
+                .move_to(SessionState::Verifying, |view| view.reason = None)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Leaves the work in the runtime's own repository and says so.
@@ -240,5 +313,7 @@ pub(super) fn told(hand_off: &HandOff) -> serde_json::Value {
         "commit": hand_off.commit,
         "commits": hand_off.commits,
         "files_changed": hand_off.files_changed,
+        "is_pushed": hand_off.is_pushed,
+        "pull_request": hand_off.pull_request,
     })
 }

@@ -80,7 +80,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<StoredApproval, StoreError> {
         const WHAT: &str = "ask for an approval";
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         let counts = settle_earlier(&mut transaction, new, now).await?;
         if counts.is_none() {
             let changed = sqlx::query(
@@ -129,7 +129,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Option<(Step, StoredApproval)>, StoreError> {
         const WHAT: &str = "change an approval";
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         let row = sqlx::query("SELECT * FROM approval WHERE id = ?")
             .bind(id.as_str())
             .fetch_optional(&mut *transaction)
@@ -249,7 +249,7 @@ impl Store {
         const WHAT: &str = "end approvals";
         const ENDED: &str = "(?1 IS NULL OR session = ?1) AND session NOT IN (SELECT id FROM session \
                              WHERE state NOT IN ('completed', 'failed', 'stopped', 'expired'))";
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         let mut ended = 0;
         for change in [
             "state = 'cancelled' WHERE state = 'requested'",

@@ -7,6 +7,7 @@ use config::contract::id::SessionId;
 use config::contract::session::{SessionEvent, SessionEvents};
 use serde_json::Value;
 use sqlx::{Row, Sqlite, Transaction};
+use tokio::sync::watch;
 
 use super::sessions::state;
 use super::{Store, StoreError, database, from_stored, malformed, to_stored};
@@ -41,8 +42,10 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Vec<SessionEvent>, StoreError> {
         const WHAT: &str = "record events";
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
-        let events = insert(&mut transaction, id, happened, now).await?;
+        let mut transaction = self.begin(WHAT).await?;
+        let events = self
+            .insert_events(&mut transaction, id, happened, now)
+            .await?;
         transaction.commit().await.map_err(database(WHAT))?;
         self.count(events.len());
         Ok(events)
@@ -107,6 +110,25 @@ impl Store {
         self.events_total.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of a session's last event; 0 if there is none.
+    ///
+    /// # Errors
+    /// When the database refuses or holds what it should not.
+    pub async fn last_event(&self, id: &SessionId) -> Result<u64, StoreError> {
+        let last: Option<i64> = sqlx::query_scalar("SELECT events FROM session WHERE id = ?")
+            .bind(id.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(database("read the last event"))?;
+        from_stored("an event's number", last.unwrap_or(0))
+    }
+
+    /// Returns what changes whenever events were stored, of whichever session.
+    #[must_use]
+    pub fn watch_events(&self) -> watch::Receiver<()> {
+        self.stored.subscribe()
+    }
+
     pub(super) async fn stored_events_total(&self) -> Result<u64, StoreError> {
         let total: i64 = sqlx::query_scalar("SELECT value FROM counter WHERE name = 'events'")
             .fetch_one(&self.writer)
@@ -118,6 +140,7 @@ impl Store {
     pub(super) fn count(&self, events: usize) {
         self.events_total
             .fetch_add(events as u64, Ordering::Relaxed);
+        self.stored.send_replace(());
     }
 }
 

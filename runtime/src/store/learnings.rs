@@ -62,7 +62,7 @@ impl Store {
     /// When the database refuses; then none is remembered.
     pub async fn learn_all(&self, learnings: &[LearningView]) -> Result<Vec<Learned>, StoreError> {
         const WHAT: &str = "record learnings";
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         let mut learned = Vec::with_capacity(learnings.len());
         for learning in learnings {
             learned.push(insert(&mut transaction, learning).await?);

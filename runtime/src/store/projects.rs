@@ -42,7 +42,7 @@ impl Store {
     /// When the database refuses.
     pub async fn remember_project(&self, new: &NewProject) -> Result<Remembered, StoreError> {
         const WHAT: &str = "record a project";
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         if let Some(alias) = &new.alias {
             let taken: bool = sqlx::query_scalar(
                 "SELECT EXISTS (SELECT 1 FROM project WHERE alias = ? AND path <> ?)",

@@ -8,8 +8,9 @@ use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{NewEvent, Store, StoreError, database, events, from_stored, malformed};
+use super::{NewEvent, StartKey, Store, StoreError, database, from_stored, malformed, start_keys};
 use crate::session::state::Move;
+use crate::session::stop;
 
 /// A session to be remembered.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,15 +27,23 @@ pub struct NewSession {
     pub branch_protection: bool,
     /// Commands that its starter blocks besides the runtime's.
     pub blocked_commands: Vec<String>,
+    /// Whether its programs run in the sandbox.
+    pub sandbox: bool,
+    /// The only paths that it may write, as its starter has them.
+    pub allowed_paths: Option<Vec<String>>,
+    /// The projects of which its starter may read; none means all.
+    pub readable: Option<Vec<String>>,
+    /// The key under which it may be asked for again.
+    pub start_key: Option<StartKey>,
 }
 
 /// A session that an earlier run of the runtime left behind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unfinished {
-    /// What callers see of it.
-    pub view: SessionView,
-    /// The request that started it.
-    pub request_id: RequestId,
+    /// The session as it was stored.
+    pub session: NewSession,
+    /// Who asked it to stop, if anybody did.
+    pub stop: Option<stop::Request>,
 }
 
 impl Store {
@@ -50,13 +59,15 @@ impl Store {
     ) -> Result<SessionEvent, StoreError> {
         const WHAT: &str = "record a new session";
         let view = &session.view;
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         sqlx::query(
             "INSERT INTO session (id, state, reason, project, prd_name, prd_text, provider, branch, \
              branch_protection, started_by, principal, request_id, iteration, iterations_max, \
              verification, hand_off, enforcement, cost_usd, events, created_at, ended_at, \
-             autonomy_mode, staged_autonomy, blocked_commands) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
+             autonomy_mode, staged_autonomy, blocked_commands, sandbox, allowed_paths, readable, \
+             usage, budget_usd, model) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, \
+             ?, ?, ?, ?)",
         )
         .bind(view.id.as_str())
         .bind(view.state.name())
@@ -81,10 +92,19 @@ impl Store {
         .bind(view.autonomy_mode.name())
         .bind(view.staged_autonomy)
         .bind(json(&session.blocked_commands)?)
+        .bind(session.sandbox)
+        .bind(session.allowed_paths.as_ref().map(json).transpose()?)
+        .bind(session.readable.as_ref().map(json).transpose()?)
+        .bind(json(&view.usage)?)
+        .bind(view.budget_usd)
+        .bind(&view.model)
         .execute(&mut *transaction)
         .await
         .map_err(database(WHAT))?;
-        let events = events::insert(&mut transaction, &view.id, vec![first], now).await?;
+        start_keys::insert(&mut transaction, session, now).await?;
+        let events = self
+            .insert_events(&mut transaction, &view.id, vec![first], now)
+            .await?;
         transaction.commit().await.map_err(database(WHAT))?;
         self.count(events.len());
         events
@@ -108,10 +128,10 @@ impl Store {
         if view.state != step.to() {
             return Err(StoreError::NotInState(view.id.clone()));
         }
-        let mut transaction = self.writer.begin().await.map_err(database(WHAT))?;
+        let mut transaction = self.begin(WHAT).await?;
         let changed = sqlx::query(
             "UPDATE session SET state = ?, reason = ?, branch = ?, iteration = ?, verification = ?, \
-             hand_off = ?, enforcement = ?, cost_usd = ?, ended_at = ? WHERE id = ? AND state = ?",
+             hand_off = ?, enforcement = ?, cost_usd = ?, usage = ?, ended_at = ? WHERE id = ? AND state = ?",
         )
         .bind(view.state.name())
         .bind(&view.reason)
@@ -121,6 +141,7 @@ impl Store {
         .bind(view.hand_off.as_ref().map(json).transpose()?)
         .bind(json(&view.effective_enforcement)?)
         .bind(view.cost_usd)
+        .bind(json(&view.usage)?)
         .bind(&view.ended_at)
         .bind(view.id.as_str())
         .bind(step.from().name())
@@ -131,7 +152,9 @@ impl Store {
         if changed != 1 {
             return Err(StoreError::NotInState(view.id.clone()));
         }
-        let events = events::insert(&mut transaction, &view.id, happened, now).await?;
+        let events = self
+            .insert_events(&mut transaction, &view.id, happened, now)
+            .await?;
         transaction.commit().await.map_err(database(WHAT))?;
         self.count(events.len());
         Ok(events)
@@ -200,20 +223,44 @@ impl Store {
         .await
         .map_err(database("list unfinished sessions"))?
         .iter()
-        .map(|row| {
-            let request_id: String = column(row, "request_id")?;
-            Ok(Unfinished {
-                view: view(row)?,
-                request_id: request_id
-                    .parse()
-                    .map_err(|_| malformed("a request id", request_id))?,
-            })
-        })
+        .map(unfinished)
         .collect()
     }
 }
 
-/// Reads a session as callers see it.
+fn unfinished(row: &SqliteRow) -> Result<Unfinished, StoreError> {
+    let request_id: String = column(row, "request_id")?;
+    let readable: Option<String> = column(row, "readable")?;
+    let stop: Option<String> = column(row, "stop")?;
+    let allowed_paths: Option<String> = column(row, "allowed_paths")?;
+    let blocked_commands: String = column(row, "blocked_commands")?;
+    Ok(Unfinished {
+        session: NewSession {
+            view: view(row)?,
+            prd_text: column(row, "prd_text")?,
+            principal: column(row, "principal")?,
+            request_id: request_id
+                .parse()
+                .map_err(|_| malformed("a request id", request_id))?,
+            branch_protection: column(row, "branch_protection")?,
+            blocked_commands: parsed("a list of commands", &blocked_commands)?,
+            sandbox: column(row, "sandbox")?,
+            allowed_paths: allowed_paths
+                .map(|text| parsed("a list of paths", &text))
+                .transpose()?,
+            readable: readable
+                .map(|text| parsed("a list of projects", &text))
+                .transpose()?,
+            // It has served when the session was stored.
+            start_key: None,
+        },
+        stop: stop
+            .map(|text| parsed("a request to stop", &text))
+            .transpose()?,
+    })
+}
+
+/// Reads what callers see of a session.
 pub(super) fn view(row: &SqliteRow) -> Result<SessionView, StoreError> {
     let id: String = column(row, "id")?;
     let hand_off: Option<String> = column(row, "hand_off")?;
@@ -236,6 +283,9 @@ pub(super) fn view(row: &SqliteRow) -> Result<SessionView, StoreError> {
             .transpose()?,
         effective_enforcement: parsed("an enforcement", &column::<String>(row, "enforcement")?)?,
         cost_usd: column(row, "cost_usd")?,
+        usage: parsed("a usage", &column::<String>(row, "usage")?)?,
+        budget_usd: column(row, "budget_usd")?,
+        model: column(row, "model")?,
         created_at: column(row, "created_at")?,
         ended_at: column(row, "ended_at")?,
     })

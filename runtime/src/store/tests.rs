@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use chrono::{DateTime, Utc};
 use config::contract::id::{RequestId, SessionId};
 use config::contract::session::{
-    AutonomyMode, HandOff, HandOffPlace, SessionState, SessionView, Verification,
+    AutonomyMode, HandOff, HandOffPlace, SessionState, SessionView, Usage, Verification,
 };
 use serde_json::json;
 
@@ -33,6 +33,9 @@ pub(super) fn new_session(byte: u8) -> NewSession {
             staged_autonomy: false,
             effective_enforcement: Vec::new(),
             cost_usd: None,
+            usage: Usage::default(),
+            budget_usd: None,
+            model: None,
             created_at: "2026-02-02T12:00:00.000Z".to_owned(),
             ended_at: None,
         },
@@ -41,6 +44,10 @@ pub(super) fn new_session(byte: u8) -> NewSession {
         request_id: RequestId::from_random([byte; 20]),
         branch_protection: true,
         blocked_commands: Vec::new(),
+        sandbox: false,
+        allowed_paths: None,
+        readable: None,
+        start_key: None,
     }
 }
 
@@ -146,6 +153,8 @@ async fn what_was_recorded_is_there_after_a_restart() {
         commit: "abc".to_owned(),
         commits: 1,
         files_changed: 2,
+        is_pushed: false,
+        pull_request: None,
         note: None,
     });
     view.ended_at = Some("2026-02-02T12:00:01.000Z".to_owned());
@@ -177,8 +186,8 @@ async fn what_was_recorded_is_there_after_a_restart() {
     assert_eq!(
         store.unfinished().await.expect("list"),
         [Unfinished {
-            view: second.view,
-            request_id: second.request_id,
+            session: second,
+            stop: None,
         }]
     );
     assert_eq!(store.events_total(), 4);
@@ -245,4 +254,26 @@ async fn processes_are_remembered_until_they_are_gone() {
         .await
         .expect("forgotten");
     assert_eq!(fixture.store.processes().await.expect("list"), []);
+}
+
+#[tokio::test]
+async fn an_older_run_of_the_runtime_writes_no_more() {
+    let fixture = Fixture::new().await;
+    let session = new_session(1);
+    fixture.create(&session).await;
+    let path = fixture.directory.path().join("runtime/runtime.db");
+    let newer = Store::open(&path).await.expect("store again");
+    let id = &session.view.id;
+    let older = &fixture.store;
+    let appended = older.append(id, vec![note("late")], now()).await;
+    assert!(matches!(appended, Err(StoreError::Superseded)));
+    let step = Move::new(SessionState::Created, SessionState::Preparing).expect("a move");
+    let mut view = session.view.clone();
+    view.state = SessionState::Preparing;
+    let recorded = older.record(step, &view, Vec::new(), now()).await;
+    assert!(matches!(recorded, Err(StoreError::Superseded)));
+    newer
+        .append(id, vec![note("in time")], now())
+        .await
+        .expect("the newest run writes");
 }

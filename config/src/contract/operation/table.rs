@@ -128,6 +128,8 @@ pub static OPERATIONS: &[Operation] = &[
         .on("session", "Starts a session on a PRD text."),
     Operation::read("session.show", "/api/sessions/{id}", Scope::Read)
         .on("session", "Tells everything about one session."),
+    Operation::removal("session.remove", "/api/sessions/{id}", Scope::Control)
+        .on("session", "Removes an ended session."),
     Operation::read("session.events", "/api/sessions/{id}/events", Scope::Read)
         .streaming()
         .on("session", "Returns a session's events after a number."),
@@ -151,6 +153,24 @@ pub static OPERATIONS: &[Operation] = &[
         "session",
         "Approves what one session waits for, or lets it go on.",
     ),
+    Operation::change("session.input", "/api/sessions/{id}/input", Scope::Control)
+        .on("session", "Tells a session's agent something."),
+    Operation::read("session.diff", "/api/sessions/{id}/diff", Scope::Read)
+        .on("session", "Shows what a session's agent changed."),
+    Operation::read("session.log", "/api/sessions/{id}/log", Scope::Read)
+        .on("session", "Shows the end of what a session's agent wrote."),
+    Operation::read("stream.open", "/ws", Scope::Read)
+        .streaming()
+        .on(
+            "stream",
+            "Opens a WebSocket with the events of all sessions.",
+        ),
+    Operation::read("agent.list", "/api/agents", Scope::Read)
+        .on("agent", "Lists the agents of live sessions."),
+    Operation::read("log.show", "/api/logs", Scope::Read)
+        .on("log", "Shows the end of the newest session's log."),
+    Operation::read("cost.show", "/api/cost", Scope::Read)
+        .on("cost", "Tells what the kept sessions used and cost."),
     Operation::change("control.pause", "/api/control/pause", Scope::Control)
         .idempotent()
         .recorded_as("session.pause")
@@ -220,6 +240,20 @@ pub static OPERATIONS: &[Operation] = &[
     Operation::change("project.sync", "/api/registry/sync", Scope::Control)
         .idempotent()
         .on("project", "Brings the registry up to date with the disk."),
+    Operation::read("board.list", "/api/tasks", Scope::Read)
+        .on("task", "Lists the tasks of the board, most pressing first."),
+    Operation::change("task.create", "/api/tasks", Scope::Write)
+        .on("task", "Puts a task on the board."),
+    Operation::read("task.show", "/api/tasks/{id}", Scope::Read)
+        .on("task", "Tells everything about one task of the board."),
+    Operation::replacement("task.update", "/api/tasks/{id}", Scope::Write)
+        .on("task", "Changes what a task of the board says."),
+    Operation::change("task.move", "/api/tasks/{id}/move", Scope::Write)
+        .idempotent()
+        .recorded_as("task.update")
+        .on("task", "Moves a task of the board to another status."),
+    Operation::removal("task.delete", "/api/tasks/{id}", Scope::Write)
+        .on("task", "Takes a task off the board."),
     Operation::read("task.list", "/api/registry/tasks", Scope::Read)
         .on("task", "Lists tasks of all registered projects."),
     Operation::read("learning.list", "/api/registry/learnings", Scope::Read)

@@ -23,7 +23,7 @@ const AWAY_MAX: Duration = Duration::from_secs(30);
 const EVENTS_MAX: usize = 500;
 
 /// Prints events until the session has ended, and returns how it stands then.
-pub(super) fn to_the_end(client: &Client, id: &SessionId) -> Result<SessionView, Failure> {
+pub(crate) fn to_the_end(client: &Client, id: &SessionId) -> Result<SessionView, Failure> {
     let mut after = 0;
     let mut away_since: Option<Instant> = None;
     loop {
@@ -58,6 +58,7 @@ pub(super) fn to_the_end(client: &Client, id: &SessionId) -> Result<SessionView,
 fn shown(event: &SessionEvent) -> String {
     let text = |name: &str| event.data.get(name).and_then(Value::as_str);
     let said = match event.kind.as_str() {
+        "agent" => agent(&event.data),
         "output" => text("text").map(|text| format!("| {}", output::visible(text))),
         "note" | "approval_decision" => text("text").map(output::visible),
         "approval_request" => text("text").map(|text| {
@@ -83,8 +84,19 @@ fn shown(event: &SessionEvent) -> String {
     format!("{} {said}", output::visible(time))
 }
 
+/// Says in one line what an agent said or did.
+fn agent(data: &Value) -> Option<String> {
+    let text = |name: &str| data.get(name).and_then(Value::as_str).map(output::visible);
+    let kind = text("kind")?;
+    let what = text("text")
+        .or_else(|| text("command"))
+        .or_else(|| text("tool"))
+        .unwrap_or_default();
+    Some(format!("> {kind} {what}"))
+}
+
 /// Prints branch, verification and hand-off.
-pub(super) fn print_result(session: &SessionView) -> Result<(), Failure> {
+pub(crate) fn print_result(session: &SessionView) -> Result<(), Failure> {
     output::line(&format!("Session:      {}", session.id))?;
     let reason = session.reason.as_deref().map(output::visible);
     let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
@@ -112,6 +124,9 @@ pub(super) fn print_result(session: &SessionView) -> Result<(), Failure> {
         counted(hand_off.commits, "commit"),
         counted(hand_off.files_changed, "file")
     ))?;
+    if let Some(address) = &hand_off.pull_request {
+        output::line(&format!("Pull request: {}", output::visible(address)))?;
+    }
     match &hand_off.note {
         Some(note) => output::line(&format!("Note:         {}", output::visible(note))),
         None => Ok(()),
@@ -136,7 +151,7 @@ fn verification(verification: &Verification) -> String {
 }
 
 /// Returns success if the session completed.
-pub(super) fn verdict(session: &SessionView) -> Result<(), Failure> {
+pub(crate) fn verdict(session: &SessionView) -> Result<(), Failure> {
     match session.state {
         SessionState::Completed => Ok(()),
         SessionState::Created

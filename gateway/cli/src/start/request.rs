@@ -25,6 +25,8 @@ pub(super) fn build(context: &Context, arguments: &Arguments) -> Result<StartSes
         prd,
         project: project(context.directory(), arguments.project.as_deref())?,
         provider,
+        model: arguments.model.clone(),
+        budget_usd: arguments.budget,
         iterations_max: arguments.iterations,
         tighten,
     })

@@ -14,7 +14,7 @@ use config::contract::caller::{
 use config::contract::id::{InstanceId, RequestId};
 use config::contract::problem::Problem;
 use config::contract::scope::Scopes;
-use config::contract::session::{Enforcement, Layer, SessionState};
+use config::contract::session::{Enforcement, Layer, SessionState, SessionView};
 use config::load::Sources;
 use config::runtime::RuntimeSettings;
 use config::secret::Secret;
@@ -32,7 +32,7 @@ use crate::provider::Providers;
 use crate::registry::Registry;
 use crate::sandbox::Profile;
 use crate::session::live::Live;
-use crate::session::{Ending, Sessions, Worker};
+use crate::session::{DiffError, Ending, Sessions, Worker};
 use crate::store::Store;
 
 const KEY: [u8; 32] = [7; 32];
@@ -48,6 +48,13 @@ impl Worker for UntilStopped {
             layer: Layer::Kernel,
             reason: None,
         }])
+    }
+
+    fn diff<'work>(
+        &'work self,
+        _session: &'work SessionView,
+    ) -> Pin<Box<dyn Future<Output = Result<String, DiffError>> + Send + 'work>> {
+        Box::pin(std::future::ready(Ok(String::new())))
     }
 
     fn work<'work>(

@@ -113,7 +113,7 @@ async fn unknown_paths_and_methods_are_refused() {
     check("GET", "/internal/figures", 404).await;
     check("GET", "/api/sessions/", 404).await;
     check("POST", "/api/status", 405).await;
-    check("DELETE", "/api/sessions/sess-000000000000", 405).await;
+    check("PUT", "/api/sessions/sess-000000000000", 405).await;
     for id in [
         "sess-000000000000",
         "nonsense",
@@ -227,7 +227,7 @@ async fn an_unknown_provider_is_refused_with_the_fix() {
     let body = json!({
         "prd": { "name": "my-app.md", "text": "Do it." },
         "project": called.project,
-        "provider": "claude",
+        "provider": "nobody",
     });
     let problem = called
         .post("/api/sessions", &body.to_string())
@@ -236,7 +236,7 @@ async fn an_unknown_provider_is_refused_with_the_fix() {
     assert_eq!(problem.status, 422);
     let fix = problem.fix.expect("a fix");
     assert!(
-        fix.contains("[providers.claude]") && fix.contains("runtime.toml"),
+        fix.contains("[providers.nobody]") && fix.contains("runtime.toml"),
         "{fix}"
     );
 }

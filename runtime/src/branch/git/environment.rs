@@ -10,6 +10,9 @@ use super::{Call, settings};
 /// Builds the environment of one call.
 pub(super) fn build(call: &Call, home: &Path) -> BTreeMap<String, String> {
     let mut environment = plain();
+    if call.online {
+        environment.insert("GIT_ALLOW_PROTOCOL".to_owned(), "https".to_owned());
+    }
     let mut add = |name: &str, value: String| environment.insert(name.to_owned(), value);
     let text = |path: &Path| path.to_string_lossy().into_owned();
     add("HOME", text(home));

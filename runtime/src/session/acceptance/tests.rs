@@ -36,6 +36,8 @@ fn request() -> StartSession {
         },
         project: "/projects/my-app".to_owned(),
         provider: None,
+        model: None,
+        budget_usd: None,
         iterations_max: None,
         tighten: Tightening::default(),
     }
@@ -83,17 +85,28 @@ fn impossible_values_are_refused_by_name() {
     check("iterations_max", &|request| {
         request.iterations_max = Some(6);
     });
+    for model in ["", "-x", "a b", "a;b"] {
+        check("model", &|request| {
+            request.provider = Some("claude".to_owned());
+            request.model = Some(model.to_owned());
+        });
+    }
+    check("model", &|request| request.model = Some("large".to_owned()));
+    check("budget_usd", &|request| request.budget_usd = Some(-1.0));
+    check("budget_usd", &|request| {
+        request.budget_usd = Some(f64::NAN);
+    });
 }
 
 #[test]
 fn an_unknown_provider_is_refused_with_the_way_to_configure_it() {
     let Err(Unacceptable::UnknownProvider(unknown)) =
-        judged("", |request| request.provider = Some("claude".to_owned()))
+        judged("", |request| request.provider = Some("nobody".to_owned()))
     else {
         panic!("accepted");
     };
-    assert_eq!(unknown.configured, ["scripted"]);
-    assert!(unknown.fix().contains("[providers.claude]"));
+    assert_eq!(unknown.configured, ["claude", "codex", "scripted"]);
+    assert!(unknown.fix().contains("[providers.nobody]"));
 }
 
 #[test]

@@ -1,0 +1,69 @@
+//! The providers that need no settings: data about the vendors' programs.
+
+use config::runtime::Dialect;
+
+/// What is known of a vendor's program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BuiltIn {
+    pub(super) name: &'static str,
+    /// Program and arguments of an unattended run; the prompt comes on standard input. The jail, not
+    /// the program's own prompts, is what holds it.
+    pub(super) command: &'static [&'static str],
+    /// The runtime's variables that it gets.
+    pub(super) environment: &'static [&'static str],
+    /// Variables that it always gets.
+    pub(super) fixed: &'static [(&'static str, &'static str)],
+    pub(super) dialect: Dialect,
+    pub(super) model_arguments: &'static [&'static str],
+    /// The oldest version whose events are understood.
+    pub(super) oldest: [u32; 3],
+    /// How to get it.
+    pub(super) fix: &'static str,
+}
+
+pub(super) static BUILT_IN: [BuiltIn; 2] = [
+    BuiltIn {
+        name: "claude",
+        command: &[
+            "claude",
+            "--print",
+            "--output-format",
+            "stream-json",
+            "--verbose",
+            "--dangerously-skip-permissions",
+        ],
+        environment: &[
+            "ANTHROPIC_API_KEY",
+            "ANTHROPIC_AUTH_TOKEN",
+            "ANTHROPIC_BASE_URL",
+            "CLAUDE_CODE_OAUTH_TOKEN",
+        ],
+        fixed: &[
+            ("DISABLE_AUTOUPDATER", "1"),
+            ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+            // The program refuses to run unattended as root unless it is told that it is confined.
+            ("IS_SANDBOX", "1"),
+        ],
+        dialect: Dialect::Claude,
+        model_arguments: &["--model", "{model}"],
+        oldest: [1, 0, 0],
+        fix: "install it where agents can read it: npm install -g @anthropic-ai/claude-code",
+    },
+    BuiltIn {
+        name: "codex",
+        command: &[
+            "codex",
+            "exec",
+            "--json",
+            "--skip-git-repo-check",
+            "--dangerously-bypass-approvals-and-sandbox",
+            "-",
+        ],
+        environment: &["OPENAI_API_KEY", "CODEX_API_KEY", "OPENAI_BASE_URL"],
+        fixed: &[],
+        dialect: Dialect::Codex,
+        model_arguments: &["--model", "{model}"],
+        oldest: [0, 40, 0],
+        fix: "install it where agents can read it: npm install -g @openai/codex",
+    },
+];
