@@ -11,5 +11,7 @@
 )]
 
 mod containers;
+mod idle_connections;
 mod manifests;
+mod slow_clients;
 mod vendors;

@@ -89,6 +89,7 @@ install() {
             install vendors
             install kubernetes-validate
             install openapi-spec-validator
+            install slow-clients
             ;;
         docker)
             system dockerd docker.io docker-compose iptables
@@ -106,6 +107,7 @@ install() {
         prometheus) system promtool prometheus ;;
         prometheus-client) python prometheus_client 0.22.1 ;;
         rsyslog) system rsyslogd rsyslog rsyslog-gnutls ;;
+        slow-clients) system slowhttptest slowhttptest ;;
         vendors)
             node_package @anthropic-ai/claude-code 2.1.332
             node_package @openai/codex 0.169.0
