@@ -290,7 +290,6 @@ impl Run<'_> {
             connect_ports: vec![HTTPS],
             room: None,
             umask: UMASK,
-            room: None,
         };
         let finished = self
             .gh
