@@ -95,6 +95,8 @@ pub enum Refusal {
         /// Things of which one has to be chosen.
         candidates: Vec<String>,
     },
+    /// The body did not come in time.
+    BodyTimeout,
     /// The gateway is stopping.
     Draining,
     /// `Host` names somebody else.
@@ -168,6 +170,7 @@ impl Refusal {
             Self::Draining => "draining",
             Self::ForeignHost => "foreign_host",
             Self::ForeignOrigin => "foreign_origin",
+            Self::BodyTimeout => "body_timeout",
             Self::HeaderTimeout => "header_timeout",
             Self::HeaderTooLong => "header_too_long",
             Self::Internal => "internal",
@@ -377,6 +380,7 @@ mod tests {
             Refusal::Draining,
             Refusal::ForeignHost,
             Refusal::ForeignOrigin,
+            Refusal::BodyTimeout,
             Refusal::HeaderTimeout,
             Refusal::HeaderTooLong,
             Refusal::Internal,

@@ -10,7 +10,7 @@ use std::time::Instant;
 use config::contract::audit::{HEADER, Note};
 use config::contract::caller::AuthMethod;
 use config::contract::id::{RequestId, TokenId};
-use config::contract::operation::{Operation, Recorded};
+use config::contract::operation::{Access, Operation, Recorded};
 use config::gateway::audit::OnOverflow;
 use http::HeaderMap;
 use http::header::USER_AGENT;
@@ -178,14 +178,17 @@ impl RequestRecord {
         self.state.audit.durable(draft).await
     }
 
-    /// Returns whether nothing may be answered before a record of it was taken: a read, where the
-    /// settings say so.
+    /// Returns whether nothing may be answered before a record of it was taken: a read of somebody
+    /// with a credential, where the settings say so. Outsiders cannot fill the trail this way.
     pub(crate) fn is_announced(&self) -> bool {
         let audit = &self.snapshot.settings.audit;
         let recorded = self
             .admission
             .as_ref()
-            .is_some_and(|admitted| admitted.operation().recorded == Recorded::Read);
+            .map(Admitted::operation)
+            .is_some_and(|asked| {
+                asked.recorded == Recorded::Read && asked.access != Access::Public
+            });
         audit.on_overflow == OnOverflow::Deny && recorded
     }
 

@@ -418,3 +418,31 @@ fn the_published_pattern_finds_tokens_and_nothing_else() {
     let client = deployment.client().with_token(found.trim());
     let _served = client.get("/metrics").with_status(200);
 }
+
+#[test]
+fn a_token_that_is_taken_back_during_its_request_makes_nothing() {
+    let deployment = deployment();
+    let raw = deployment.token("thief", &["--scopes", "*"]).raw;
+    let client = deployment.client().with_token(&raw);
+    let request = client
+        .request("POST", TOKENS)
+        .json(&json!({"name": "kept"}));
+    let bytes = request.to_bytes();
+    let mut connection = client.connect();
+    // Everything but the end of the body: the request is admitted, and waits.
+    connection.write(&bytes[..bytes.len() - 1]);
+    let _taken_back = deployment
+        .loki(&["enterprise", "token", "revoke", "thief"])
+        .ended_with(0);
+    connection.write(&bytes[bytes.len() - 1..]);
+    let answer = connection.read_until(b"\r\n");
+    assert!(
+        answer.starts_with(b"HTTP/1.1 401"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    let listed = deployment
+        .loki(&["enterprise", "token", "list", "--all"])
+        .output();
+    assert!(!listed.contains("kept"), "{listed}");
+}

@@ -12,7 +12,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 
 use super::Request;
-use super::tokens::{change, turn};
+use super::tokens::{begin, change, turn};
 use crate::answer::Answer;
 use crate::audit::parameter;
 use crate::audit::record::{Draft, Outcome, Phase};
@@ -22,7 +22,7 @@ use crate::credential::{Credential, Issued, Kind};
 use crate::refusal::{CredentialFault, Refusal};
 use crate::tokens::acknowledge::Awaited;
 use crate::tokens::bounds::{Bounds, Wider};
-use crate::tokens::change::{Change, ChangeError};
+use crate::tokens::change::ChangeError;
 use crate::tokens::format::FreshToken;
 use crate::tokens::record::{Federated, Permission, TokenRecord};
 
@@ -210,7 +210,7 @@ fn lifetime(issued: &Issued, now: DateTime<Utc>) -> Result<DateTime<Utc>, Refusa
 
 async fn make(
     request: &Request<'_>,
-    subject: &Credential,
+    subject: &Arc<Credential>,
     issued: &Issued,
     permission: Permission,
     expires_at: DateTime<Utc>,
@@ -219,6 +219,7 @@ async fn make(
         issuer: issued.issuer.clone(),
         subject: issued.subject.clone(),
         user: subject.caller.user.clone(),
+        issued_at: issued.issued_at,
     };
     let projects = subject.caller.projects.as_ref();
     let bounds = Bounds {
@@ -228,8 +229,9 @@ async fn make(
     let name = NAME.parse().map_err(|_| Refusal::Internal)?;
     let now = clock::now();
     let _turn = turn().await?;
+    let subject = Arc::clone(subject);
     change(request.state, move |home| {
-        let mut change = Change::begin(home).map_err(ChangeError::from)?;
+        let mut change = begin(home, &subject)?;
         let made = change.exchange(federated, name, (permission, bounds), expires_at, now)?;
         let generation = change.commit().map_err(ChangeError::from)?;
         Ok((made, vec![Awaited::Addition(generation)]))

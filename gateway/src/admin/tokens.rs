@@ -20,7 +20,7 @@ use crate::body;
 use crate::clock;
 use crate::credential::Credential;
 use crate::idempotency::Key;
-use crate::refusal::Refusal;
+use crate::refusal::{CredentialFault, Refusal};
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::tokens::acknowledge::{self, Awaited};
@@ -57,10 +57,9 @@ pub(super) async fn generate(request: &mut Request<'_>) -> Result<Answer, Refusa
         request.note(Note::default().with("repeated", true));
         return Ok(answer);
     }
-    let by = maker.caller.user.clone();
     let (token, record) = change(request.state, move |home| {
-        let mut change = Change::begin(home).map_err(ChangeError::from)?;
-        let made = change.add(wanted, &by, now)?;
+        let mut change = begin(home, &maker)?;
+        let made = change.add(wanted, &maker.caller.user, now)?;
         let generation = change.commit().map_err(ChangeError::from)?;
         Ok((made, vec![Awaited::Addition(generation)]))
     })
@@ -133,7 +132,7 @@ pub(super) async fn rotate(request: &mut Request<'_>) -> Result<Answer, Refusal>
     let text = request.captured().to_owned();
     let _turn = turn().await?;
     let (token, record, old) = change(request.state, move |home| {
-        let mut change = Change::begin(home).map_err(ChangeError::from)?;
+        let mut change = begin(home, &caller)?;
         touchable(&change, &caller, &selector, &text, now)?;
         let made = change.rotate(&selector, rotation, &caller.caller.user, now)?;
         // Whoever rotates gets to see the new token. Nothing is written yet.
@@ -162,7 +161,7 @@ pub(super) async fn withdraw(request: &mut Request<'_>) -> Result<Answer, Refusa
     let text = request.captured().to_owned();
     let _turn = turn().await?;
     let record = change(request.state, move |home| {
-        let mut change = Change::begin(home).map_err(ChangeError::from)?;
+        let mut change = begin(home, &caller)?;
         touchable(&change, &caller, &selector, &text, now)?;
         let by = &caller.caller.user;
         let record = if permanent {
@@ -195,7 +194,7 @@ pub(super) async fn withdraw_many(request: &mut Request<'_>) -> Result<Answer, R
     let _turn = turn().await?;
     let all = withdrawal.clone();
     let records = change(request.state, move |home| {
-        let mut change = Change::begin(home).map_err(ChangeError::from)?;
+        let mut change = begin(home, &caller)?;
         let records = change.withdraw(&all, &caller.caller.user, now)?;
         let generation = change.commit().map_err(ChangeError::from)?;
         Ok((records, vec![Awaited::Revocation(generation)]))
@@ -212,8 +211,24 @@ pub(super) async fn withdraw_many(request: &mut Request<'_>) -> Result<Answer, R
     )
 }
 
+/// Begins a change for somebody whose credential is still good: the body may have taken its time, and
+/// what was taken back meanwhile makes nothing new.
+pub(super) fn begin(home: &Home, by: &Credential) -> Result<Change, Undone> {
+    let change = Change::begin(home).map_err(ChangeError::from)?;
+    if change.holds(by, clock::now()) {
+        return Ok(change);
+    }
+    Err(Undone::Withdrawn(by.token_id().map_or(
+        CredentialFault::Jwt("jwt_withdrawn"),
+        |id| CredentialFault::Revoked {
+            token_id: id.clone(),
+        },
+    )))
+}
+
 /// Why a change could not be made.
 pub(super) enum Undone {
+    Withdrawn(CredentialFault),
     Change(ChangeError),
     NotFound(String),
     Wider(Wider),
@@ -258,6 +273,7 @@ pub(super) async fn change<T: Send + 'static>(
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(made)) => Ok(made),
+        Ok(Err(Undone::Withdrawn(fault))) => Err(Refusal::BadCredential(fault)),
         Ok(Err(Undone::NotFound(text))) => Err(not_found(&text)),
         Ok(Err(Undone::Wider(wider))) => Err(Refusal::Wider(wider)),
         Ok(Err(Undone::Change(error))) => Err(refusal(error)),

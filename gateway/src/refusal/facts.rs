@@ -114,6 +114,15 @@ pub(super) static FACTS: &[Facts] = &[
         fix: "the operator lists allowed origins in LOKI_DASHBOARD_CORS",
     },
     Facts {
+        reason: "body_timeout",
+        status: 408,
+        action: "request.refused",
+        retry_after_seconds: None,
+        title: "body timeout",
+        detail: "the request body did not come in time",
+        fix: "send the body without pauses",
+    },
+    Facts {
         reason: "header_timeout",
         status: 408,
         action: "request.refused",

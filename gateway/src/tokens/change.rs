@@ -25,6 +25,7 @@ use super::record::{Standing, TokenRecord, Wanted};
 use super::select::{self, NotSelected, Selector};
 use super::store::{self, BYTES_MAX, LOCK_TIMEOUT, StoreError, Stored, VERSION};
 use super::withdrawal::WITHDRAWALS_MAX;
+use crate::credential::{Credential, Kind};
 
 /// Why a change of the tokens was refused.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,30 @@ impl Change {
             journalled: entries.last().map_or(0, |entry| entry.generation),
             entries: Vec::new(),
         })
+    }
+
+    /// Returns whether a credential is still good by what is stored, under the lock: between its
+    /// admission and now it may have been taken back.
+    #[must_use]
+    pub fn holds(&self, credential: &Credential, now: DateTime<Utc>) -> bool {
+        if credential.expires_at.is_some_and(|end| end <= now) {
+            return false;
+        }
+        match &credential.kind {
+            Kind::Certificate | Kind::Nothing => true,
+            Kind::Token(id) => {
+                let mut records = self.stored.records.iter();
+                records.any(|record| record.id == *id && record.standing(now) == Standing::Active)
+            }
+            Kind::Jwt(issued) => {
+                let traits = credential.traits(issued);
+                !self
+                    .stored
+                    .withdrawals
+                    .iter()
+                    .any(|all| all.covers(&traits))
+            }
+        }
     }
 
     /// Adds a token and returns it, the only time that anybody sees it, with its record.

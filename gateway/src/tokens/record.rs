@@ -72,6 +72,9 @@ pub struct Federated {
     pub subject: String,
     /// The identity for people, as in audit records.
     pub user: String,
+    /// When the other issuer issued what was exchanged, as far as it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<DateTime<Utc>>,
 }
 
 impl TokenRecord {

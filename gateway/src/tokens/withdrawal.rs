@@ -160,7 +160,8 @@ impl TokenRecord {
             subject: federated.map(|from| from.subject.as_str()),
             role: self.role,
             scopes: self.scopes,
-            issued_at: Some(self.created_at),
+            // An exchange makes nothing younger than what was exchanged.
+            issued_at: federated.map_or(Some(self.created_at), |from| from.issued_at),
         }
     }
 }

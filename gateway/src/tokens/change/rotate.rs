@@ -107,8 +107,10 @@ impl Change {
     ) -> Result<(FreshToken, TokenRecord), ChangeError> {
         self.forget_old_exchanges(now);
         let live = self.stored.records.iter().filter(|record| {
-            record.federated.as_ref() == Some(&federated)
-                && record.standing(now) == Standing::Active
+            let same = |from: &Federated| {
+                (&from.issuer, &from.subject) == (&federated.issuer, &federated.subject)
+            };
+            record.federated.as_ref().is_some_and(same) && record.standing(now) == Standing::Active
         });
         if live.count() >= EXCHANGED_MAX {
             return Err(ChangeError::TooManyExchanged);
