@@ -12,6 +12,8 @@ pub struct PullRequest {
     pub enabled: bool,
     /// The file with the token; none means the variable `GH_TOKEN`.
     pub token_file: Option<PathBuf>,
+    /// The hosts that get the token; to others nothing is published.
+    pub hosts: Vec<String>,
 }
 
 pub(super) fn pull_request(reader: &mut Reader) -> PullRequest {
@@ -19,5 +21,9 @@ pub(super) fn pull_request(reader: &mut Reader) -> PullRequest {
     PullRequest {
         enabled: reader.value(&Key::new("pull_request.enabled"), true),
         token_file: (!file.is_empty()).then(|| PathBuf::from(file)),
+        hosts: reader.value(
+            &Key::new("pull_request.hosts"),
+            vec!["github.com".to_owned()],
+        ),
     }
 }

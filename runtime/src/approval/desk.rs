@@ -85,7 +85,7 @@ impl Desk {
         }
     }
 
-    /// Marks what an earlier run left under way. To be called before its sessions are looked at.
+    /// Marks what an earlier run left under way, and lets lapse what was approved and not used. To be called before its sessions are looked at.
     ///
     /// # Errors
     /// When the store refuses.

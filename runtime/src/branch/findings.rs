@@ -45,17 +45,19 @@ impl Workspace {
             .arguments(["diff-tree", "-r", "--raw", "--no-renames", "-z"])
             .arguments(["--end-of-options", &self.base, &self.tip]);
         let protected = protected(self.git.run(list).await?.bytes());
-        let diff = self.whole().await?;
-        let secrets = secrets(&diff);
+        let secrets = secrets(&self.patches().await?);
         Ok(Findings { protected, secrets })
     }
 
-    /// Returns all of the work between the base and the last checkpoint, however long.
-    async fn whole(&self) -> Result<String, BranchError> {
+    /// Returns the patch of every commit between the base and the last checkpoint, however long: what
+    /// one commit added and a later one took away is published, too. Everything is shown as text.
+    async fn patches(&self) -> Result<String, BranchError> {
+        let commits = format!("{}..{}", self.base, self.tip);
         let show = Call::new("look through the agent's work", &self.kept())
-            .arguments(["diff", "--no-color", "--no-ext-diff", "--no-textconv"])
-            .arguments(["--no-renames", "--src-prefix=a/", "--dst-prefix=b/"])
-            .arguments(["--end-of-options", &self.base, &self.tip]);
+            .arguments(["log", "-p", "-m", "--text", "--format=", "--no-color"])
+            .arguments(["--no-ext-diff", "--no-textconv", "--no-renames"])
+            .arguments(["--src-prefix=a/", "--dst-prefix=b/"])
+            .arguments(["--end-of-options", &commits]);
         Ok(self.git.run(show).await?.text())
     }
 }
@@ -88,13 +90,23 @@ fn is_protected(path: &str) -> bool {
         || CI_FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
-/// Picks added lines that look like secrets from a diff.
+/// Picks added lines that look like secrets from patches.
 fn secrets(diff: &str) -> Vec<Secret> {
     let mut found: Vec<Secret> = Vec::new();
     let mut path = String::new();
+    // Every line of a hunk begins with a mark of its own, so that none passes for what ends the hunk.
+    let mut is_in_hunk = false;
     for line in diff.lines() {
-        if let Some(name) = line.strip_prefix("+++ b/") {
-            name.clone_into(&mut path);
+        if line.starts_with("diff --git ") {
+            is_in_hunk = false;
+        } else if line.starts_with("@@ ") {
+            is_in_hunk = true;
+        } else if !is_in_hunk {
+            if let Some(name) = line.strip_prefix("+++ ") {
+                name.strip_prefix("b/")
+                    .unwrap_or(name)
+                    .clone_into(&mut path);
+            }
         } else if let Some(added) = line.strip_prefix('+')
             && let Some(kind) = secret(added)
         {
@@ -195,11 +207,14 @@ mod tests {
     #[test]
     fn added_lines_alone_are_searched_for_secrets() {
         let key = format!("ghp_{}", "a".repeat(36));
-        let diff = format!("+++ b/a\n-{key}\n {key}\n+x={key}\n+AKIA short\n+++ b/b\n+ok\n");
-        let expected = Secret {
-            path: "a".to_owned(),
+        let diff = format!(
+            "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-{key}\n {key}\n+x={key}\n\
+             +AKIA short\ndiff --git a/b b/b\n+++ b/b\n@@ -0,0 +1 @@\n+ok\n+++ b/{key}\n"
+        );
+        let found = |path: &str| Secret {
+            path: path.to_owned(),
             kind: "GitHub token",
         };
-        assert_eq!(secrets(&diff), [expected]);
+        assert_eq!(secrets(&diff), [found("a"), found("b")]);
     }
 }

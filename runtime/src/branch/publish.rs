@@ -25,9 +25,12 @@ pub struct Remote {
     base: String,
 }
 
-/// The credential of pushes and pull requests. Never shown.
+/// The credential of pushes and pull requests, and the hosts that may get it. Never shown.
 #[derive(Clone, Default)]
-pub struct Credential(Option<String>);
+pub struct Credential {
+    token: Option<String>,
+    hosts: Vec<String>,
+}
 
 /// What became of a publication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,10 +44,28 @@ pub struct Published {
 }
 
 impl Credential {
-    /// Takes the token that is set, if any.
+    /// Takes the token that is set, if any. No host gets it yet.
     #[must_use]
     pub fn new(token: Option<String>) -> Self {
-        Self(token.filter(|token| !token.trim().is_empty()))
+        Self {
+            token: token.filter(|token| !token.trim().is_empty()),
+            hosts: Vec::new(),
+        }
+    }
+
+    /// Lets these hosts, and no others, get the token.
+    #[must_use]
+    pub fn for_hosts(self, hosts: &[String]) -> Self {
+        Self {
+            hosts: hosts.to_vec(),
+            ..self
+        }
+    }
+
+    fn trusts(&self, host: &str) -> bool {
+        self.hosts
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(host))
     }
 }
 
@@ -60,6 +81,42 @@ impl Remote {
     pub fn by_hand(&self, branch: &str) -> String {
         let base = &self.base;
         format!("git push -u origin {branch} && gh pr create --base {base} --head {branch} --fill")
+    }
+
+    /// Returns the address as the project has it.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the branch on which the work is based, without `refs/heads/`.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Says why nothing may be published there with that credential, if so.
+    #[must_use]
+    pub fn refusal(&self, credential: &Credential) -> Option<String> {
+        if self.folder().is_some() {
+            return None;
+        }
+        let Some(host) = self.host() else {
+            return Some(
+                "only https:// and local remotes are pushed to, because no other credentials are \
+                 at hand"
+                    .to_owned(),
+            );
+        };
+        (!credential.trusts(host)).then(|| {
+            format!("{host} is not in pull_request.hosts, so that it does not get the token")
+        })
+    }
+
+    /// Returns the host, with its port, of a remote on a forge.
+    fn host(&self) -> Option<&str> {
+        let (host, _) = self.url.strip_prefix("https://")?.split_once('/')?;
+        self.repository().map(|_| host)
     }
 
     /// Returns `[HOST/]OWNER/NAME` for a remote on a forge.
@@ -82,10 +139,6 @@ impl Remote {
     fn folder(&self) -> Option<PathBuf> {
         let path = self.url.strip_prefix("file://").unwrap_or(&self.url);
         path.starts_with('/').then(|| PathBuf::from(path))
-    }
-
-    fn is_reachable(&self) -> bool {
-        self.folder().is_some() || self.repository().is_some()
     }
 }
 
@@ -121,13 +174,8 @@ impl Workspace {
     /// When the remote cannot be reached from here, or refuses.
     pub async fn push(&self, remote: &Remote, credential: &Credential) -> Result<(), BranchError> {
         let reference = self.reference();
-        if !remote.is_reachable() {
-            return Err(BranchError::Git {
-                what: "push",
-                said: "only https:// and local remotes are pushed to, because no other \
-                       credentials are at hand"
-                    .to_owned(),
-            });
+        if let Some(said) = remote.refusal(credential) {
+            return Err(BranchError::Git { what: "push", said });
         }
         let mut push = Call::new("push", &self.kept())
             .settings([
@@ -140,9 +188,9 @@ impl Workspace {
             push = push.write(folder);
         } else {
             push = push.online();
-            if let Some(token) = &credential.0 {
+            if let (Some(token), Some(host)) = (&credential.token, remote.host()) {
                 push = push.settings([(
-                    "http.extraHeader".to_owned(),
+                    format!("http.https://{host}/.extraHeader"),
                     format!("Authorization: Basic {}", basic(token)),
                 )]);
             }
@@ -164,6 +212,12 @@ impl Workspace {
         title: &str,
         text: &str,
     ) -> Result<Published, BranchError> {
+        if let Some(said) = remote.refusal(credential) {
+            return Err(BranchError::Git {
+                what: "make a pull request",
+                said,
+            });
+        }
         let gh = Gh {
             sandbox,
             remote,
@@ -275,8 +329,13 @@ impl Run<'_> {
             ("GH_NO_UPDATE_NOTIFIER".to_owned(), "1".to_owned()),
             ("NO_COLOR".to_owned(), "1".to_owned()),
         ]);
-        if let Some(token) = &self.gh.credential.0 {
-            environment.insert("GH_TOKEN".to_owned(), token.clone());
+        if let Some(token) = &self.gh.credential.token {
+            // For hosts other than its own, gh reads a variable of another name.
+            let variable = match self.gh.remote.host() {
+                Some(host) if !host.eq_ignore_ascii_case("github.com") => "GH_ENTERPRISE_TOKEN",
+                Some(_) | None => "GH_TOKEN",
+            };
+            environment.insert(variable.to_owned(), token.clone());
         }
         let mut program_and_arguments = vec!["gh".into()];
         program_and_arguments.extend(self.arguments.into_iter().map(Into::into));
@@ -349,7 +408,7 @@ const WHY_CHARACTERS_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
-    use super::Remote;
+    use super::{Credential, Remote};
 
     #[test]
     fn only_remotes_that_can_be_reached_safely_are() {
@@ -359,7 +418,9 @@ mod tests {
                 base: "main".to_owned(),
             };
             assert_eq!(remote.repository().as_deref(), repository, "{url}");
-            assert_eq!(remote.is_reachable(), reachable, "{url}");
+            let hosts = ["github.com", "git.example.org"].map(str::to_owned);
+            let credential = Credential::default().for_hosts(&hosts);
+            assert_eq!(remote.refusal(&credential).is_none(), reachable, "{url}");
         };
         check("git@github.com:me/app.git", None, false);
         check("ssh://git@github.com/me/app", None, false);
@@ -373,6 +434,21 @@ mod tests {
             "https://git.example.org/me/app",
             Some("git.example.org/me/app"),
             true,
+        );
+        check(
+            "https://evil.example/me/app",
+            Some("evil.example/me/app"),
+            false,
+        );
+        check(
+            "https://github.com:444/me/app",
+            Some("github.com:444/me/app"),
+            false,
+        );
+        check(
+            "https://github.com.evil.example/me/app",
+            Some("github.com.evil.example/me/app"),
+            false,
         );
         check("file:///srv/app.git", None, true);
         check("/srv/app.git", None, true);

@@ -154,11 +154,8 @@ impl Proxy {
         let (name, rest) = below.split_at(end);
         let route = self.outlet.routes.iter().find(|route| route.name == name);
         let route = route.ok_or_else(|| (404, "there is no such route".to_owned()))?;
-        if rest
-            .split(['/', '?'])
-            .any(|part| part == ".." || part.eq_ignore_ascii_case("%2e%2e"))
-        {
-            return Err(wrong("the path climbs"));
+        if climbs(rest) {
+            return Err(wrong("the path climbs, or holds a fragment"));
         }
         let path = format!("{}{rest}", route.path);
         Ok(Wish::Route { route, path })
@@ -186,6 +183,24 @@ impl Proxy {
         }
         answer(inside, status, &reason).await;
     }
+}
+
+/// Returns whether some server could read a path below a route as one that leaves it. A fragment is
+/// no part of a request, so it is refused, too.
+fn climbs(rest: &str) -> bool {
+    if rest.contains('#') {
+        return true;
+    }
+    let path = rest.split('?').next().unwrap_or_default();
+    let path = path.to_ascii_lowercase();
+    let path = path
+        .replace("%2e", ".")
+        .replace("%2f", "/")
+        .replace("%5c", "\\")
+        .replace("%3b", ";");
+    path.split(['/', '\\'])
+        .map(|segment| segment.split(';').next().unwrap_or_default())
+        .any(|segment| segment == "." || segment == "..")
 }
 
 /// Tells how far the addresses of a name are trusted.
@@ -339,3 +354,44 @@ async fn answer(inside: &mut TcpStream, status: u16, why: &str) {
 const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::climbs;
+
+    #[test]
+    fn no_path_of_a_route_climbs() {
+        for rest in [
+            "/..",
+            "/../x",
+            "/a/..",
+            "/.",
+            "/./a",
+            "/.%2e/a",
+            "/%2e./a",
+            "/%2E%2e/a",
+            "/..;x/a",
+            "/..%3Bx/a",
+            "/..\\a",
+            "/a%5c..%5Cb",
+            "/a/..%2fb",
+            "/a%2F..",
+            "/a#b",
+            "/a?b#c",
+            "/..?x",
+        ] {
+            assert!(climbs(rest), "{rest}");
+        }
+        for rest in [
+            "",
+            "/",
+            "/v1/messages?x=../y",
+            "/a..b/...",
+            "/a;b/c",
+            "/%2ehidden",
+            "//a",
+        ] {
+            assert!(!climbs(rest), "{rest}");
+        }
+    }
+}

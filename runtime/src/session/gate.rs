@@ -2,8 +2,8 @@
 //!
 //! Invariant: only the gatekeeper opens one. While it waits nothing of the session runs; a stop always
 //! wins; an approval that expires pauses the session and never opens the gate. A session that is
-//! carried on after a restart comes to the same gate with the same question, so that what was asked
-//! before still counts.
+//! carried on after a restart comes to the same gate with the same question, so that what still waits
+//! counts; what was approved before and not used does not, and is asked anew.
 
 use std::fmt;
 use std::future::Future;

@@ -19,13 +19,16 @@ pub(super) fn credential(settings: &PullRequest, of_runtime: &Credential) -> Opt
         return None;
     }
     let Some(file) = &settings.token_file else {
-        return Some(of_runtime.clone());
+        return Some(of_runtime.clone().for_hosts(&settings.hosts));
     };
     match std::fs::read_to_string(file) {
-        Ok(token) => Some(Credential::new(Some(token.trim().to_owned()))),
+        Ok(token) => {
+            let credential = Credential::new(Some(token.trim().to_owned()));
+            Some(credential.for_hosts(&settings.hosts))
+        }
         Err(error) => {
             tracing::warn!(path = %file.display(), %error, "token of pull requests not read");
-            Some(Credential::default())
+            Some(Credential::default().for_hosts(&settings.hosts))
         }
     }
 }
@@ -85,9 +88,17 @@ async fn try_publish(
             remote.by_hand(&hand_off.branch)
         )),
     };
+    if let Some(why) = remote.refusal(credential) {
+        return Ok(by_hand(why, false));
+    }
     let view = live.view();
+    let (title, text) = (title(&view), text(&view, hand_off));
     for gate in [Gate::Push, Gate::PullRequest] {
-        let question = questions::publication(&view, hand_off, gate);
+        let question = if gate == Gate::Push {
+            questions::push(&view, hand_off, remote)
+        } else {
+            questions::pull_request(&view, hand_off, remote, &title, &text)
+        };
         match pass(live, trail, gatekeeper, &question).await? {
             Passage::Open => {}
             Passage::Rejected { by, reason } => {
@@ -105,8 +116,6 @@ async fn try_publish(
             return Ok(by_hand(error.to_string(), false));
         }
     }
-    let title = title(&view);
-    let text = text(&view, hand_off);
     let made = workshop
         .workspace
         .pull_request(workshop.sandbox, remote, credential, &title, &text)

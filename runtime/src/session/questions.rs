@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::gate::{Gate, Question};
 use super::verdict::{self, Iteration};
-use crate::branch::{Findings, Workspace};
+use crate::branch::{Findings, Remote, Workspace};
 use crate::provider::Command;
 
 /// Asks before the first run: what the agent will be told, and by whom it is carried out.
@@ -81,21 +81,41 @@ pub(super) fn protected_files(
     }
 }
 
-/// Asks before a branch leaves for the project's remote, or a pull request is made.
-pub(super) fn publication(view: &SessionView, hand_off: &HandOff, gate: Gate) -> Question {
-    let what = match gate {
-        Gate::PullRequest => "make a pull request of",
-        Gate::FirstRun
-        | Gate::IterationEnd
-        | Gate::HandOver
-        | Gate::Push
-        | Gate::ProtectedFiles => "push",
-    };
+/// Asks before a branch leaves for the project's remote.
+pub(super) fn push(view: &SessionView, hand_off: &HandOff, remote: &Remote) -> Question {
     Question {
-        gate,
+        gate: Gate::Push,
         iteration: view.iteration,
-        summary: format!("{what} {}", hand_off.branch),
-        action: json!({ "branch": hand_off.branch, "commit": hand_off.commit }),
+        summary: format!("push {}", hand_off.branch),
+        action: json!({
+            "branch": hand_off.branch,
+            "commit": hand_off.commit,
+            "remote": remote.url(),
+            "base": remote.base(),
+        }),
+    }
+}
+
+/// Asks before a pull request with that title and body is made or brought up to date.
+pub(super) fn pull_request(
+    view: &SessionView,
+    hand_off: &HandOff,
+    remote: &Remote,
+    title: &str,
+    body: &str,
+) -> Question {
+    Question {
+        gate: Gate::PullRequest,
+        iteration: view.iteration,
+        summary: format!("make a pull request of {}", hand_off.branch),
+        action: json!({
+            "branch": hand_off.branch,
+            "commit": hand_off.commit,
+            "remote": remote.url(),
+            "base": remote.base(),
+            "title": title,
+            "body": body,
+        }),
     }
 }
 

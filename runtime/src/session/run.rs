@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -170,15 +171,19 @@ impl Agency {
             if !done.is_empty() && self.keep_budget(workshop).await? == Held::Stopped {
                 return Ok(stopped(live));
             }
-            if let Some(ending) = self.gate(workshop, &done, &output, &known).await? {
-                return Ok(ending);
-            }
+            let approved = match self.gate(workshop, &done, &output, &known).await? {
+                ControlFlow::Continue(approved) => approved,
+                ControlFlow::Break(ending) => return Ok(ending),
+            };
             if live.view().iteration >= number {
                 // An earlier run was at it; what its agent left is kept.
                 workshop.checkpoint(number).await?;
             }
             begin(live, number).await?;
-            let prompt = self.prompt(live, number, &done, &output, &known).await?;
+            let prompt = match approved {
+                Some(approved) => approved,
+                None => self.prompt(live, number, &done, &output, &known).await?,
+            };
             let worked = self.agent(workshop, number, &prompt).await?;
             output = worked.last_words;
             let files_changed = workshop.checkpoint(number).await;
@@ -227,34 +232,38 @@ impl Agency {
         Ok(true)
     }
 
-    /// Asks at the gate before the next iteration; the end if the session may not go on.
+    /// Asks at the gate before the next iteration. Breaks with the end if the session may not go on;
+    /// else tells the prompt that was asked with, if one was: that one alone may be run.
     async fn gate(
         &self,
         workshop: &Workshop<'_>,
         done: &[Iteration],
         output: &str,
         known: &[LearningView],
-    ) -> Result<Option<Ending>, WorkError> {
+    ) -> Result<ControlFlow<Ending, Option<String>>, WorkError> {
         let live = workshop.live;
-        let question = if done.is_empty() {
+        let (question, prompt) = if done.is_empty() {
             let prompt = self.prompt(live, 1, done, output, known).await?;
-            questions::first_run(&live.view(), &live.assignment().provider, &prompt)
+            let provider = &live.assignment().provider;
+            let question = questions::first_run(&live.view(), provider, &prompt);
+            (question, Some(prompt))
         } else {
-            questions::iteration_end(&live.view(), done, workshop.workspace.tip())
+            let tip = workshop.workspace.tip();
+            (questions::iteration_end(&live.view(), done, tip), None)
         };
-        match self.pass(workshop, &question).await? {
-            Passage::Open => Ok(None),
-            Passage::Stopped => Ok(Some(stopped(live))),
+        Ok(match self.pass(workshop, &question).await? {
+            Passage::Open => ControlFlow::Continue(prompt),
+            Passage::Stopped => ControlFlow::Break(stopped(live)),
             Passage::Rejected { by, reason } if done.is_empty() => {
-                Ok(Some(Ending::rejected(&by, &reason)))
+                ControlFlow::Break(Ending::rejected(&by, &reason))
             }
             Passage::Rejected { by, reason } => {
                 let text = format!("Iteration {} was not approved: {reason}", done.len());
                 let store = live.store();
                 store.add_input(live.id(), &by, &text, clock::now()).await?;
-                Ok(None)
+                ControlFlow::Continue(None)
             }
-        }
+        })
     }
 
     /// Pauses as long as a budget is used up; each time that a person lets the session go on, the
@@ -302,11 +311,7 @@ impl Agency {
         learnings: &[LearningView],
     ) -> Result<String, WorkError> {
         let view = live.view();
-        let inputs = live.store().inputs(live.id()).await?;
-        let guidance: Vec<String> = inputs
-            .iter()
-            .map(|(from, text)| format!("{from}: {text}"))
-            .collect();
+        let guidance = live.store().inputs(live.id()).await?;
         let prompt = Prompt {
             prd_name: &view.prd,
             prd_text: &live.assignment().prd_text,

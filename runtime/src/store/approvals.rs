@@ -224,21 +224,31 @@ impl Store {
         .collect()
     }
 
-    /// Says of every action that was let through for an unfinished session and of which nobody knows
-    /// whether it was carried out that a person has to look. Returns how many there are.
+    /// Settles at start-up what an earlier run of the runtime left: says of every action that was let
+    /// through for an unfinished session and of which nobody knows whether it was carried out that a
+    /// person has to look, and lets every approval lapse that was not used, so that a person is asked
+    /// anew. Returns how many actions a person has to look at.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn mark_indeterminate(&self) -> Result<u64, StoreError> {
-        sqlx::query(
+        const WHAT: &str = "look for actions under way";
+        let mut transaction = self.begin(WHAT).await?;
+        let marked = sqlx::query(
             "UPDATE approval SET outcome = 'indeterminate' \
              WHERE state = 'consumed' AND outcome IS NULL AND session IN (SELECT id FROM session \
              WHERE state NOT IN ('completed', 'failed', 'stopped', 'expired'))",
         )
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await
-        .map(|done| done.rows_affected())
-        .map_err(database("look for actions under way"))
+        .map_err(database(WHAT))?
+        .rows_affected();
+        sqlx::query("UPDATE approval SET state = 'lapsed' WHERE state = 'approved'")
+            .execute(&mut *transaction)
+            .await
+            .map_err(database(WHAT))?;
+        transaction.commit().await.map_err(database(WHAT))?;
+        Ok(marked)
     }
 
     /// Ends the approvals of a session that has ended, or of all that have.

@@ -148,7 +148,7 @@ pub static OPERATIONS: &[Operation] = &[
         "/api/sessions/{id}/resume",
         Scope::Control,
     )
-    .idempotent()
+    // A repeated resume could approve the next thing that the session asks.
     .on(
         "session",
         "Approves what one session waits for, or lets it go on.",
@@ -176,7 +176,6 @@ pub static OPERATIONS: &[Operation] = &[
         .recorded_as("session.pause")
         .on("session", "Pauses the only session that works."),
     Operation::change("control.resume", "/api/control/resume", Scope::Control)
-        .idempotent()
         .recorded_as("session.resume")
         .on(
             "session",

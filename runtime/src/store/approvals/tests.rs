@@ -96,7 +96,10 @@ async fn a_crash_at_any_step_loses_no_decision_and_repeats_none() {
         .ask_approval(&asking(2, "a"), now())
         .await
         .expect("asked");
-    assert_eq!(counts.view.id, id, "the decision outlives the runtime");
+    assert_eq!(
+        counts.view.id, id,
+        "the decision outlives the connection to the store"
+    );
     assert_eq!(counts.view.decided_by.as_deref(), Some("token:other"));
     let (step, _) = happens(&fixture.store, &id, Happening::Consume("a"), now()).await;
     assert_eq!(step, Step::To(ApprovalState::Consumed));
@@ -118,6 +121,27 @@ async fn a_crash_at_any_step_loses_no_decision_and_repeats_none() {
         .expect("asked");
     assert_ne!(fresh.view.id, id, "a person is asked again");
     assert_eq!(fresh.view.state, ApprovalState::Requested);
+}
+
+#[tokio::test]
+async fn what_was_approved_and_not_used_is_asked_anew_after_a_restart() {
+    let mut fixture = Fixture::new().await;
+    fixture.create(&new_session(1)).await;
+    let asked = fixture.store.ask_approval(&asking(1, "a"), now()).await;
+    let id = asked.expect("asked").view.id;
+    let (step, _) = happens(&fixture.store, &id, Happening::Approve, now()).await;
+    assert_eq!(step, Step::To(ApprovalState::Approved));
+    fixture = fixture.reopened().await;
+    assert_eq!(fixture.store.mark_indeterminate().await.expect("marked"), 0);
+    let (step, left) = happens(&fixture.store, &id, Happening::Consume("a"), now()).await;
+    assert_eq!(
+        (step, left.view.state),
+        (Step::Refused, ApprovalState::Lapsed)
+    );
+    let fresh = fixture.store.ask_approval(&asking(2, "a"), now()).await;
+    let fresh = fresh.expect("asked").view;
+    assert_ne!(fresh.id, id, "a person is asked again");
+    assert_eq!(fresh.state, ApprovalState::Requested);
 }
 
 #[tokio::test]
