@@ -189,7 +189,7 @@ pub(super) async fn pass(
             }
             Asked::Waits { approval, reason } => (approval, reason),
         };
-        if live.view().state != SessionState::WaitingApproval {
+        if !is_shown(live, &reason) {
             told(
                 live,
                 trail,
@@ -258,8 +258,20 @@ async fn told(
     Ok(())
 }
 
+/// Returns whether the session waits for exactly this already, as one does that is carried on.
+fn is_shown(live: &Live, reason: &str) -> bool {
+    let view = live.view();
+    view.state == SessionState::WaitingApproval && view.reason.as_deref() == Some(reason)
+}
+
 async fn wait(live: &Live, reason: String) -> Result<(), WorkError> {
-    if live.view().state != SessionState::WaitingApproval {
+    if is_shown(live, &reason) {
+        return Ok(());
+    }
+    if live.view().state == SessionState::WaitingApproval {
+        live.update(Vec::new(), |view| view.reason = Some(reason))
+            .await?;
+    } else {
         live.move_to(SessionState::WaitingApproval, |view| {
             view.reason = Some(reason);
         })
