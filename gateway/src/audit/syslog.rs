@@ -2,7 +2,7 @@
 //!
 //! Invariant: records are sent in their order, each at least once. Neither syslog protocol
 //! acknowledges anything, so after each connection the last ones are sent again: at least
-//! [`AGAIN_RECORDS`] and [`AGAIN_BYTES`], more than both systems hold in their buffers.
+//! `AGAIN_RECORDS` and `AGAIN_BYTES`, more than both systems hold in their buffers.
 
 mod cursor;
 mod link;
