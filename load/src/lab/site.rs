@@ -30,6 +30,9 @@ pub(crate) struct Processors {
 pub(crate) struct Conditions {
     /// Opaque tokens in the store, besides the two special ones.
     pub(crate) tokens: usize,
+    /// How many of them are used, from all over the store: each is a principal with connections of its own to the
+    /// origin.
+    pub(crate) used: usize,
     /// Failed credentials are throttled as they are by default.
     pub(crate) throttled: bool,
 }
@@ -38,6 +41,7 @@ impl Default for Conditions {
     fn default() -> Self {
         Self {
             tokens: 1,
+            used: usize::MAX,
             throttled: false,
         }
     }
@@ -159,7 +163,7 @@ impl Site {
         Ok(Credentials {
             expired: texts.first().cloned(),
             narrow: texts.get(1).cloned(),
-            opaque: texts[2..].to_vec(),
+            opaque: spread(&texts[2..], conditions.used),
             jwts: self.jwts.clone(),
         })
     }
@@ -218,6 +222,12 @@ impl Site {
             .env("LOKI_OIDC_DEFAULT_ROLE", "viewer");
         Ok(command)
     }
+}
+
+/// Returns so many of the texts, at even distances.
+fn spread(texts: &[String], count: usize) -> Vec<String> {
+    let step = texts.len().div_ceil(count.max(1)).max(1);
+    texts.iter().step_by(step).cloned().collect()
 }
 
 /// Puts a file in the place of another, as a whole.
