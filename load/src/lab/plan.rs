@@ -280,6 +280,13 @@ fn scale() -> Vec<Step> {
         };
         gateway(conditions, vec![Item::new(label, S::ManyTokens)])
     };
+    let issuers = |others, label| {
+        let conditions = Conditions {
+            other_issuers: others,
+            ..Conditions::default()
+        };
+        gateway(conditions, vec![Item::new(label, S::CachedJwt)])
+    };
     let tokens = |count, label| stored(count, 10, label);
     let principals = |count, label| stored(count, count, label);
     vec![
@@ -290,6 +297,22 @@ fn scale() -> Vec<Step> {
         principals(10, "principals=10"),
         principals(1_000, "principals=1000"),
         principals(100_000, "principals=100000"),
+        issuers(0, "issuers=1"),
+        issuers(9, "issuers=10"),
+        issuers(49, "issuers=50"),
+        // One gateway: each figure leaves its records to the next.
+        gateway(
+            Conditions::default(),
+            [
+                "history=1",
+                "history=2",
+                "history=3",
+                "history=4",
+                "history=5",
+            ]
+            .map(|label| Item::new(label, S::Opaque))
+            .into(),
+        ),
         gateway(
             Conditions::default(),
             vec![

@@ -33,6 +33,8 @@ pub(crate) struct Conditions {
     /// How many of them are used, from all over the store: each is a principal with connections of its own to the
     /// origin.
     pub(crate) used: usize,
+    /// Issuers besides the one whose tokens are used.
+    pub(crate) other_issuers: usize,
     /// Failed credentials are throttled as they are by default.
     pub(crate) throttled: bool,
 }
@@ -42,6 +44,7 @@ impl Default for Conditions {
         Self {
             tokens: 1,
             used: usize::MAX,
+            other_issuers: 0,
             throttled: false,
         }
     }
@@ -187,6 +190,16 @@ impl Site {
 
     fn settings(&self, conditions: &Conditions) -> String {
         let shown = |path: &Path| format!("{:?}", path.display().to_string());
+        let others: String = (0..conditions.other_issuers)
+            .map(|number| {
+                let url = self.issuer.other_url(number);
+                format!(
+                    "\n[[oidc.issuers]]\nname = \"other-{number}\"\nurl = \"{url}\"\n\
+                     allow_loopback_http = true\naudiences = [\"{AUDIENCE}\"]\n\n\
+                     [[oidc.issuers.rules]]\nname = \"all\"\nrole = \"viewer\"\n"
+                )
+            })
+            .collect();
         let failures = if conditions.throttled {
             ""
         } else {
@@ -197,7 +210,7 @@ impl Site {
              [oidc]\nallow_loopback_http = true\n\n[runtime]\nsocket = {}\n\n\
              [limits]\nconnections_per_address_max = 10000\n{failures}\n\
              [streams]\nper_principal_max = 10000\nwebsockets_per_principal_max = 10000\n\n\
-             [rates]\nread = \"10000000/s\"\nchange = \"10000000/s\"\n\n[log]\nlevel = \"warn\"\n",
+             [rates]\nread = \"10000000/s\"\nchange = \"10000000/s\"\n\n[log]\nlevel = \"warn\"\n{others}",
             shown(&self.certificate),
             shown(&self.key),
             shown(&self.origin_socket),
