@@ -103,6 +103,9 @@ fn every_block_is_run_or_says_why_not() {
         "docs/configuration.md",
         "docs/api.md",
         "docs/ci.md",
+        "docs/commands.md",
+        "docs/comparison.md",
+        "docs/faq.md",
         "docs/tokens.md",
         "docs/deployment.md",
         "docs/migration.md",
@@ -120,6 +123,15 @@ fn every_block_is_run_or_says_why_not() {
             "{name}: a block is neither run nor marked"
         );
     }
+}
+
+#[test]
+fn the_page_of_commands_is_what_the_program_says() {
+    let said = Installation::new().loki(&["manual", "--markdown"]);
+    assert!(
+        said.output().trim() == document("docs/commands.md").trim(),
+        "docs/commands.md is stale: loki manual --markdown >docs/commands.md"
+    );
 }
 
 #[test]
