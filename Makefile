@@ -27,6 +27,8 @@ demo: prerequisites
 
 docs: prerequisites
 	$(CARGO) run --quiet --package config --example api_document
+	$(CARGO) build --quiet --workspace --bins
+	target/debug/loki manual --markdown >docs/commands.md
 
 check: prerequisites cargo-deny
 	$(CARGO) fmt --all --check
