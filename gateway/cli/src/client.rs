@@ -188,10 +188,14 @@ impl Client {
     }
 }
 
-fn builder() -> ClientBuilder {
-    // TLS of remote gateways is built by the HTTP library from the process's default; it is
-    // already there when a second client is built.
+/// Gives the process its crypto library, from which TLS to other hosts is built. It is already there
+/// when this is called again.
+pub(crate) fn install_crypto() {
     drop(aws_lc_rs::default_provider().install_default());
+}
+
+fn builder() -> ClientBuilder {
+    install_crypto();
     Http::builder()
         .user_agent(concat!("loki/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
