@@ -8,6 +8,7 @@
 )]
 
 mod approvals;
+mod asking;
 mod audit;
 mod audit_archive;
 mod audit_crash;
