@@ -75,6 +75,7 @@ impl SessionFolder {
     pub fn renew(&self) -> Result<(), FolderError> {
         for place in [
             self.workspace(),
+            self.private(),
             self.repository(),
             self.bundle_folder(),
             self.git_home(),
@@ -85,6 +86,12 @@ impl SessionFolder {
                     path: place.clone(),
                     source,
                 })?;
+        }
+        for place in [self.home(), self.temporary()] {
+            create_closed_directory(&place).map_err(|source| FolderError {
+                path: place.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -135,6 +142,12 @@ impl SessionFolder {
     #[must_use]
     pub fn output_log(&self, iteration: u32) -> PathBuf {
         log_below(&self.directory, iteration)
+    }
+
+    /// Returns the log of a long-lived sandbox.
+    #[must_use]
+    pub fn sandbox_log(&self) -> PathBuf {
+        self.directory.join("sandbox.log")
     }
 
     /// Returns the session's record of what its agent did.

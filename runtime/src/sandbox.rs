@@ -26,6 +26,7 @@ use config::contract::session::Enforcement;
 use config::home::Home;
 use config::private::create_closed_directory;
 use jail::{LayerName, Layers, Policy};
+use tokio::net::UnixListener;
 use tokio::time::Instant;
 
 pub use confined::Confined;
@@ -251,6 +252,9 @@ impl Sandbox {
         let door = way_out
             .map(|way| Door::open(files.door.clone(), way.outlet, way.decisions))
             .transpose()?;
+        let kept = confined.room.as_ref().is_some_and(|room| room.kept);
+        let control = kept.then(|| UnixListener::bind(&files.control));
+        let control = control.transpose().map_err(SandboxError::Lifeline)?;
         self.policy(confined, &files, number)
             .create(&files.policy)?;
         #[expect(
@@ -274,7 +278,7 @@ impl Sandbox {
                 jail: self.0.jail.clone(),
                 source,
             })?;
-        Tree::new(child, files, door, output_bytes_max)
+        Tree::new(child, files, door, control, output_bytes_max)
     }
 
     /// Runs a program to its end and keeps what it writes. Over either bound its tree is killed, and
@@ -327,7 +331,8 @@ impl Sandbox {
         Policy {
             sandbox: confined.room.map(|room| {
                 let door = room.way_out.is_some().then(|| files.door.clone());
-                room.policy(&self.0.sandbox, group, door)
+                let control = room.kept.then(|| files.control.clone());
+                room.policy(&self.0.sandbox, group, door, control)
             }),
             layers: Some(files.layers.clone()),
             stdin: confined.input,

@@ -14,6 +14,7 @@ pub mod queue;
 pub mod recovery;
 pub mod retention;
 pub mod run;
+pub mod standing;
 pub mod state;
 pub mod stop;
 pub mod verdict;
@@ -258,7 +259,8 @@ impl Inner {
         if let Some(view) = self.started(principal, start_key.as_ref()).await? {
             return Ok(view);
         }
-        let project = self.project(&accepted.project, &statement.caller).await?;
+        let asked = &accepted.project;
+        let project = checked_project(&self.settings, asked, &statement.caller).await?;
         let allowed_paths = accepted.allowed_paths.as_deref();
         let (provider, sandbox) = (&accepted.provider, accepted.sandbox);
         let profile = self.profile(&project, provider, sandbox, allowed_paths)?;
@@ -354,23 +356,6 @@ impl Inner {
         profile.check_present()?;
         profile.variables = !provider.given().is_empty();
         Ok(profile)
-    }
-
-    /// Checks the project that was asked for, and whether the caller may work on it.
-    async fn project(&self, asked: &str, caller: &Caller) -> Result<Project, StartError> {
-        let path = Path::new(asked).to_owned();
-        let roots = self.settings.project_roots.clone();
-        let home = self.settings.home.clone();
-        // A slow disk must not hold up other requests.
-        let project = tokio::task::spawn_blocking(move || Project::check(&path, &roots, &home))
-            .await
-            .map_err(|_| StartError::Interrupted)??;
-        let directory = project.directory().display().to_string();
-        if may_see(caller, &directory) {
-            Ok(project)
-        } else {
-            Err(StartError::OtherProject(directory))
-        }
     }
 
     /// Adds what the gates enforce; with `jail.require_enforcement` each of them has to hold.
@@ -472,6 +457,26 @@ impl Ending {
             state: self.state,
             reason: Some(reason),
         }
+    }
+}
+
+/// Checks the project that was asked for, and whether the caller may work on it.
+async fn checked_project(
+    settings: &RuntimeSettings,
+    asked: &str,
+    caller: &Caller,
+) -> Result<Project, StartError> {
+    let path = Path::new(asked).to_owned();
+    let (roots, home) = (settings.project_roots.clone(), settings.home.clone());
+    // A slow disk must not hold up other requests.
+    let project = tokio::task::spawn_blocking(move || Project::check(&path, &roots, &home))
+        .await
+        .map_err(|_| StartError::Interrupted)??;
+    let directory = project.directory().display().to_string();
+    if may_see(caller, &directory) {
+        Ok(project)
+    } else {
+        Err(StartError::OtherProject(directory))
     }
 }
 

@@ -15,10 +15,9 @@ pub(super) fn find_jail() -> Result<PathBuf, SandboxError> {
         folder = folder.parent().unwrap_or(folder);
     }
     let program = folder.join("loki-jail");
-    if program.is_file() {
-        Ok(program)
-    } else {
-        Err(missing(program))
+    match program.canonicalize() {
+        Ok(place) if place.is_file() => Ok(place),
+        Ok(_) | Err(_) => Err(missing(program)),
     }
 }
 
