@@ -14,6 +14,7 @@ mod audit_actions;
 mod audit_archive;
 mod audit_crash;
 mod audit_disk;
+mod audit_failure;
 mod audit_proof;
 mod bind;
 mod board;
