@@ -15,6 +15,7 @@ mod audit_archive;
 mod audit_crash;
 mod audit_disk;
 mod audit_failure;
+mod audit_follow;
 mod audit_proof;
 mod bind;
 mod board;
