@@ -9,6 +9,7 @@
 
 mod agent_trail;
 mod approvals;
+mod asking;
 mod audit;
 mod audit_actions;
 mod audit_archive;
