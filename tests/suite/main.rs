@@ -15,6 +15,8 @@ mod audit_actions;
 mod audit_archive;
 mod audit_crash;
 mod audit_disk;
+mod audit_failure;
+mod audit_follow;
 mod audit_proof;
 mod bind;
 mod board;
