@@ -23,6 +23,7 @@ pub mod command;
 pub mod counterpart;
 pub mod deployment;
 pub mod engine;
+pub mod http2;
 pub mod installation;
 pub mod issuer;
 pub mod job;
