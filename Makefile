@@ -6,11 +6,12 @@ TOOLS := $(CURDIR)/target/tools
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
 
-.PHONY: help run demo check test attack soak load advisories prerequisites cargo-deny
+.PHONY: help run demo docs check test attack soak load advisories prerequisites cargo-deny
 
 help:
 	@echo "make run            build, run a session end to end, stay up until Ctrl-C"
 	@echo "make demo           the same, checked step by step, then stop"
+	@echo "make docs           write what is generated of the documents"
 	@echo "make check          format, lints, licences, documentation, links, layout"
 	@echo "make test           every test, against the real programs"
 	@echo "make attack         the suite with the long round counts, scanners, vendors' programs"
@@ -24,6 +25,11 @@ run: prerequisites
 
 demo: prerequisites
 	./deploy/demo.sh check
+
+docs: prerequisites
+	$(CARGO) run --quiet --package config --example api_document
+	$(CARGO) build --quiet --workspace --bins
+	target/debug/loki manual --markdown >docs/commands.md
 
 check: prerequisites cargo-deny
 	$(CARGO) fmt --all --check

@@ -17,5 +17,6 @@ pub mod policy;
 pub mod problem;
 pub mod registry;
 pub mod reload;
+pub mod sandbox;
 pub mod scope;
 pub mod session;

@@ -141,7 +141,7 @@ pub(crate) async fn admit(
         .rates
         .take(operation, &credential, &settings.rates, now)
         .map_err(|exceeded| refuse(Refusal::RateExceeded(exceeded)))?;
-    if declared_body(header) > operation.body_bytes_max {
+    if declared_body(header).is_some_and(|bytes| bytes > operation.body_bytes_max) {
         return Err(refuse(Refusal::BodyTooLong {
             bytes_max: operation.body_bytes_max,
         }));
@@ -213,13 +213,10 @@ async fn authenticate(
     found
 }
 
-/// The length that `Content-Length` declares; its shape is checked by then.
-fn declared_body(header: &RequestHeader) -> u64 {
-    header
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok())
-        .unwrap_or(0)
+/// Returns the length that `Content-Length` declares; one that is no number is refused before it matters.
+pub(crate) fn declared_body(header: &RequestHeader) -> Option<u64> {
+    let length = header.headers.get(CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }
 
 /// Whoever asks for a public operation.

@@ -5,11 +5,12 @@ use std::io;
 use bytes::Bytes;
 use config::contract::id::RequestId;
 use config::contract::problem::{self, Problem};
-use http::StatusCode;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
-    TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    RETRY_AFTER, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr};
@@ -18,9 +19,28 @@ use tokio::sync::mpsc;
 use crate::limits;
 use crate::refusal::Refusal;
 use crate::request::RequestRecord;
+use crate::stream::{Ending, Vigil};
 
 /// The header that names a request in the audit trail.
-pub(crate) const REQUEST_ID: &str = "x-request-id";
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What an answer tells of the caller's rates.
+const RATE_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// What every answer says to browsers, parsed once.
+static PROTECTION: [(HeaderName, HeaderValue); 4] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+];
+
+/// A year of TLS only (RFC 6797).
+const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// A whole answer, held in memory.
 #[derive(Debug, Clone)]
@@ -109,8 +129,8 @@ impl Answer {
     }
 }
 
-/// An answer that comes piece by piece. A piece that is an error ends the connection, so that the
-/// caller sees that something is missing.
+/// An answer that comes piece by piece, while the caller may have it. A piece that is an error ends the
+/// connection, so that the caller sees that something is missing; so does a credential that ends.
 #[derive(Debug)]
 pub(crate) struct Pieces {
     /// The media type.
@@ -123,11 +143,12 @@ impl Pieces {
     /// Writes the answer as its pieces come; `HEAD` gets the header alone.
     ///
     /// # Errors
-    /// When the peer is gone, or a piece is an error.
+    /// When the peer is gone, a piece is an error, or the caller may not have the rest.
     pub(crate) async fn write(
         mut self,
         session: &mut Session,
         record: &mut RequestRecord,
+        mut vigil: Vigil<'_>,
     ) -> pingora::Result<()> {
         let mut header = header(200, self.content_type, session, record)?;
         let request = session.req_header();
@@ -141,30 +162,51 @@ impl Pieces {
         if head_only {
             return Ok(());
         }
-        while let Some(piece) = self.body.recv().await {
+        loop {
+            let Some(piece) = vigil.while_admitted(self.body.recv()).await else {
+                return cut(record);
+            };
+            let Some(piece) = piece else {
+                return session.write_response_body(None, true).await;
+            };
             let piece = internal(piece, "the answer cannot be continued")?;
-            record.answer_bytes += piece.len() as u64;
-            session.write_response_body(Some(piece), false).await?;
+            let length = piece.len() as u64;
+            let writing = session.write_response_body(Some(piece), false);
+            match vigil.while_admitted(writing).await {
+                Some(written) => written?,
+                None => return cut(record),
+            }
+            record.answer_bytes += length;
         }
-        session.write_response_body(None, true).await
     }
+}
+
+/// Ends an answer in the middle because the credential has ended.
+fn cut(record: &mut RequestRecord) -> pingora::Result<()> {
+    record.streamed(Ending::Credential.name());
+    Error::e_explain(
+        ErrorType::ConnectionClosed,
+        "the caller may not have the rest of the answer",
+    )
+    .map_err(|error: Box<Error>| error.into_down())
 }
 
 /// Begins the header of an answer of our own.
 fn header(
     status: u16,
-    content_type: &str,
+    content_type: &'static str,
     session: &Session,
     record: &RequestRecord,
 ) -> pingora::Result<ResponseHeader> {
-    let mut header = ResponseHeader::build(status, Some(12))?;
-    header.insert_header(CONTENT_TYPE, content_type)?;
-    header.insert_header(CACHE_CONTROL, "no-store")?;
+    let mut parts = response::Parts::from(ResponseHeader::build_no_case(status, Some(12))?);
+    let fields = &mut parts.headers;
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let loopback_name = limits::authority(session.req_header())
         .is_some_and(|authority| limits::is_loopback_name(host_of(authority)));
     let strict_transport = record.snapshot.tls.is_some() && !loopback_name;
-    protect(&mut header, record, strict_transport)?;
-    Ok(header)
+    protect(&mut parts.headers, record, strict_transport)?;
+    Ok(ResponseHeader::from(parts))
 }
 
 /// Returns the whole HTTP/1.1 answer of a refusal on a connection that ends with it.
@@ -196,26 +238,30 @@ pub(crate) fn raw_problem(problem: &Problem, id: &RequestId) -> Vec<u8> {
 /// # Errors
 /// When a field cannot be added.
 pub(crate) fn protect(
-    header: &mut ResponseHeader,
+    fields: &mut HeaderMap,
     record: &RequestRecord,
     strict_transport: bool,
 ) -> pingora::Result<()> {
-    header.insert_header(REQUEST_ID, record.id.as_str())?;
+    fields.insert(REQUEST_ID, value(record.id.as_str())?);
     if let Some((policy, limit)) = record.rate_fields() {
-        header.insert_header("ratelimit-policy", policy)?;
-        header.insert_header("ratelimit", limit)?;
+        fields.insert(RATE_POLICY, value(&policy)?);
+        fields.insert(RATE_LIMIT, value(&limit)?);
     }
-    header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
-    header.insert_header(
-        "content-security-policy",
-        "default-src 'none'; frame-ancestors 'none'",
-    )?;
-    header.insert_header("referrer-policy", "no-referrer")?;
-    header.insert_header("x-frame-options", "DENY")?;
+    for (name, said) in &PROTECTION {
+        fields.insert(name, said.clone());
+    }
     if strict_transport {
-        header.insert_header(STRICT_TRANSPORT_SECURITY, "max-age=31536000")?;
+        fields.insert(STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
     }
     Ok(())
+}
+
+/// Returns a text as the value of a field.
+///
+/// # Errors
+/// When it holds what no field may.
+pub(crate) fn value(text: &str) -> pingora::Result<HeaderValue> {
+    internal(HeaderValue::from_str(text), "a field cannot be written")
 }
 
 /// Returns an authority without its port.

@@ -166,7 +166,7 @@ impl Front {
 
     /// Records a request that no filter will see, and prepares its answer.
     fn refuse(&mut self, refusal: Refusal) {
-        let Ok(bytes) = random::bytes() else {
+        let Ok(bytes) = random::id_bytes() else {
             self.last_words = Some((Vec::new(), 0));
             return;
         };

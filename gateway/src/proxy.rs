@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use config::contract::operation::Owner;
 use config::limit::Limits;
+use http::header::EXPECT;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -30,6 +31,10 @@ use crate::upstream::{self, AUDIT_UNCERTAIN};
 
 /// Longest time that a body which nobody wants may hold its connection.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Longest unread body after which the connection may carry a further request: closing one costs the caller, and us, a
+/// handshake.
+const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 
 /// The name of our own error type, which `fail_to_proxy` turns back into a refusal.
 const BODY_TOO_LONG: ErrorType = ErrorType::Custom("body too long");
@@ -68,6 +73,10 @@ impl Proxy {
         answer: Answer,
     ) -> pingora::Result<()> {
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        let keeps = has_short_body(session.req_header());
+        session
+            .as_downstream_mut()
+            .set_close_on_response_before_downstream_finish(!keeps);
         answer.write(session, record).await?;
         // The answer leaves before we wait for anything.
         session.as_downstream_mut().finish_body().await?;
@@ -115,7 +124,14 @@ impl Proxy {
             }
             Ok(Reply::Pieces(pieces)) => {
                 record.status = 200;
-                pieces.write(session, record).await
+                let vigil = stream::Vigil::begin(
+                    session.req_header(),
+                    record.certificate.clone(),
+                    admitted,
+                    &self.state,
+                    &record.snapshot.settings.streams,
+                );
+                pieces.write(session, record, vigil).await
             }
             Err(refusal) => {
                 record.status = refusal.status();
@@ -345,6 +361,12 @@ impl ProxyHttp for Proxy {
         tracing::debug!(%error, "request failed");
         true
     }
+}
+
+/// Returns whether the rest of a body is short enough to be read, and sure to come.
+fn has_short_body(header: &RequestHeader) -> bool {
+    !header.headers.contains_key(EXPECT)
+        && admission::declared_body(header).is_some_and(|bytes| bytes <= DRAIN_BYTES_MAX)
 }
 
 fn record(context: &mut Option<Box<RequestRecord>>) -> pingora::Result<&mut RequestRecord> {

@@ -84,7 +84,7 @@ impl RequestRecord {
             .get(USER_AGENT)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Ok(Self {
-            id: RequestId::from_random(random::bytes()?),
+            id: RequestId::from_random(random::id_bytes()?),
             client,
             operation: None,
             credential: None,

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use config::contract::caller;
 use config::gateway::Upstream;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
@@ -21,6 +21,11 @@ use crate::state::State;
 
 /// The error of an answer whose outcome could not be recorded.
 pub(crate) const AUDIT_UNCERTAIN: ErrorType = ErrorType::Custom("audit uncertain");
+
+/// What we tell the runtime: who is calling, and from where.
+const CALLER: HeaderName = HeaderName::from_static(caller::HEADER);
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Header fields of a caller that never cross, besides every name in [`FOREIGN_PREFIXES`].
 const FOREIGN: [&str; 17] = [
@@ -77,28 +82,31 @@ pub(crate) fn prepare(
     record: &RequestRecord,
     state: &State,
 ) -> pingora::Result<()> {
-    let foreign: Vec<HeaderName> = foreign_names(&header.headers);
-    for name in foreign {
-        header.remove_header(&name);
-    }
     let target = header
         .uri
         .path_and_query()
-        .map_or("/", http::uri::PathAndQuery::as_str)
-        .to_owned();
+        .map_or("/", http::uri::PathAndQuery::as_str);
     let statement = state.statements.make(
         &record.id,
         header.method.as_str(),
-        &target,
+        target,
         admitted.caller(),
     );
-    header.insert_header(
-        caller::HEADER,
-        internal(statement, "cannot state the caller")?,
-    )?;
-    header.insert_header(answer::REQUEST_ID, record.id.as_str())?;
-    header.insert_header("x-forwarded-for", record.client.to_string())?;
-    header.insert_header("x-forwarded-proto", record.snapshot.scheme())?;
+    let statement = internal(statement, "cannot state the caller")?;
+    // Without the spelling of names, which the runtime has no use for, each field is kept once.
+    let blank = RequestHeader::build_no_case("GET", b"/", Some(0))?;
+    let mut parts = request::Parts::from(std::mem::replace(header, blank));
+    let fields = &mut parts.headers;
+    for name in foreign_names(fields) {
+        fields.remove(&name);
+    }
+    fields.insert(CALLER, answer::value(&statement)?);
+    fields.insert(answer::REQUEST_ID, answer::value(record.id.as_str())?);
+    let client = record.client.to_string();
+    fields.insert(FORWARDED_FOR, answer::value(&client)?);
+    let scheme = HeaderValue::from_static(record.snapshot.scheme());
+    fields.insert(FORWARDED_PROTO, scheme);
+    *header = RequestHeader::from(parts);
     Ok(())
 }
 
@@ -137,13 +145,16 @@ pub(crate) async fn receive(
     record.status = answer.status.as_u16();
     record.answered();
     record.take_note(&answer.headers);
-    for name in internal_names(&answer.headers) {
-        answer.remove_header(&name);
-    }
     let loopback_name = limits::authority(asked)
         .is_some_and(|authority| limits::is_loopback_name(answer::host_of(authority)));
     let strict_transport = record.snapshot.tls.is_some() && !loopback_name;
-    answer::protect(answer, record, strict_transport)?;
+    let blank = ResponseHeader::build_no_case(200, Some(0))?;
+    let mut parts = response::Parts::from(std::mem::replace(answer, blank));
+    for name in internal_names(&parts.headers) {
+        parts.headers.remove(&name);
+    }
+    answer::protect(&mut parts.headers, record, strict_transport)?;
+    *answer = ResponseHeader::from(parts);
     if record.mutates() && record.outcome().await.is_err() {
         return Err(Error::new_in(AUDIT_UNCERTAIN));
     }

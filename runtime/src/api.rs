@@ -13,6 +13,7 @@ pub mod memory;
 pub mod policy;
 pub mod problem;
 pub mod projects;
+pub mod sandboxes;
 pub mod serve;
 pub mod sessions;
 pub mod statement;
@@ -40,6 +41,7 @@ use crate::memory::Memory;
 use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::session::Sessions;
+use crate::session::standing::Standing;
 use crate::store::Store;
 
 /// What the handlers work with; cheap to clone.
@@ -51,6 +53,7 @@ pub struct Api {
     memory: Memory,
     desk: Desk,
     policy: Policy,
+    standing: Standing,
     verifier: Arc<Mutex<Verifier>>,
     refused: Arc<AtomicU64>,
     started: Instant,
@@ -60,7 +63,7 @@ impl Api {
     /// Builds the API of a runtime that starts now.
     #[must_use]
     pub fn new(
-        sessions: Sessions,
+        (sessions, standing): (Sessions, Standing),
         store: Store,
         registry: Registry,
         gates: (Desk, Policy),
@@ -75,6 +78,7 @@ impl Api {
             registry,
             desk,
             policy,
+            standing,
             verifier: Arc::new(Mutex::new(verifier)),
             refused: Arc::default(),
             started: Instant::now(),
@@ -150,6 +154,13 @@ const HANDLERS: &[(&str, Handler)] = &[
     ("approval.approve", |method| on(method, approvals::approve)),
     ("approval.reject", |method| on(method, approvals::reject)),
     ("policy.check", |method| on(method, policy::check)),
+    ("sandbox.list", |method| on(method, sandboxes::list)),
+    ("sandbox.start", |method| on(method, sandboxes::start)),
+    ("sandbox.show", |method| on(method, sandboxes::show)),
+    ("sandbox.remove", |method| on(method, sandboxes::remove)),
+    ("sandbox.log", |method| on(method, sandboxes::log)),
+    ("sandbox.stop", |method| on(method, sandboxes::stop)),
+    ("sandbox.shell", |method| on(method, sandboxes::shell)),
     ("project.list", |method| on(method, projects::list)),
     ("project.register", |method| on(method, projects::register)),
     ("project.show", |method| on(method, projects::show)),

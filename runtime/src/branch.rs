@@ -10,6 +10,7 @@ mod findings;
 mod forward;
 mod git;
 mod hand_off;
+mod harvest;
 mod keep;
 mod name;
 mod publish;
@@ -25,6 +26,7 @@ use crate::sandbox::SandboxError;
 pub use checkpoint::Checkpoint;
 pub use findings::{Findings, Secret};
 pub use hand_off::Protection;
+pub(crate) use harvest::AGENTS_SETTINGS;
 pub use publish::{Credential, Published, Remote};
 
 use git::{Git, Repository};
@@ -44,6 +46,8 @@ pub struct Workspace {
     /// The last commit of the branch that the runtime's own repository has.
     tip: String,
     notes: Vec<String>,
+    /// Files that were not taken over.
+    refused: Vec<String>,
 }
 
 /// Says what could not be done with a repository.

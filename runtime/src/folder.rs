@@ -1,7 +1,8 @@
 //! The folder of one session: where its workspace, its repository and its records lie.
 //!
 //! Invariant: an agent can write below [`SessionFolder::workspace`] and [`SessionFolder::private`]
-//! alone; everything else of the folder belongs to the runtime.
+//! alone, and read [`SessionFolder::gate`] besides; everything else of the folder belongs to the
+//! runtime.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -52,6 +53,7 @@ impl SessionFolder {
             folder.private(),
             folder.home(),
             folder.temporary(),
+            folder.gate(),
             folder.repository(),
             folder.bundle_folder(),
             folder.git_home(),
@@ -75,6 +77,7 @@ impl SessionFolder {
     pub fn renew(&self) -> Result<(), FolderError> {
         for place in [
             self.workspace(),
+            self.private(),
             self.repository(),
             self.bundle_folder(),
             self.git_home(),
@@ -85,6 +88,12 @@ impl SessionFolder {
                     path: place.clone(),
                     source,
                 })?;
+        }
+        for place in [self.home(), self.temporary()] {
+            create_closed_directory(&place).map_err(|source| FolderError {
+                path: place.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -125,6 +134,12 @@ impl SessionFolder {
         self.private().join("tmp")
     }
 
+    /// Returns the folder by which an agent's program asks before it acts.
+    #[must_use]
+    pub fn gate(&self) -> PathBuf {
+        self.directory.join("gate")
+    }
+
     /// Returns the runtime's own bare repository of the session.
     #[must_use]
     pub fn repository(&self) -> PathBuf {
@@ -135,6 +150,12 @@ impl SessionFolder {
     #[must_use]
     pub fn output_log(&self, iteration: u32) -> PathBuf {
         log_below(&self.directory, iteration)
+    }
+
+    /// Returns the log of a long-lived sandbox.
+    #[must_use]
+    pub fn sandbox_log(&self) -> PathBuf {
+        self.directory.join("sandbox.log")
     }
 
     /// Returns the session's record of what its agent did.

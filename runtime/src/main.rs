@@ -20,7 +20,7 @@ use runtime::policy::Policy;
 use runtime::provider::Providers;
 use runtime::registry::Registry;
 use runtime::sandbox::Sandbox;
-use runtime::session::{Sessions, recovery, retention, run::Agency};
+use runtime::session::{Sessions, recovery, retention, run::Agency, standing::Standing};
 use runtime::shutdown::Signals;
 use runtime::store::Store;
 use runtime::{clock, logging, shutdown};
@@ -90,12 +90,13 @@ async fn run(
     );
     recovery::sweep(&store, &agency, &sessions).await?;
     desk.end_orphans().await?;
+    let standing = Standing::new(agency, store.clone(), policy.clone()).await?;
 
     let keys = keys.iter().map(StatementKey::new).collect();
     let verifier = Verifier::new(keys, clock::now().timestamp_millis());
     let registry = Registry::new(store.clone(), Arc::clone(&settings));
     let api = Api::new(
-        sessions.clone(),
+        (sessions.clone(), standing.clone()),
         store.clone(),
         registry,
         (desk, policy),
@@ -109,7 +110,7 @@ async fn run(
     let signal = signals.asked().await;
     tracing::info!(signal, "runtime shutting down");
     retention.abort();
-    shutdown::in_order(server, &sessions, settings.sessions.stop_grace).await;
+    shutdown::in_order(server, &sessions, &standing, settings.sessions.stop_grace).await;
     store.close().await;
     Ok(())
 }

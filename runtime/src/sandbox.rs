@@ -4,6 +4,7 @@
 //! allows that; and no program's policy ever covers the data directory as a whole.
 
 mod agent;
+mod asking;
 mod confined;
 mod enforcement;
 mod places;
@@ -26,6 +27,7 @@ use config::contract::session::Enforcement;
 use config::home::Home;
 use config::private::create_closed_directory;
 use jail::{LayerName, Layers, Policy};
+use tokio::net::UnixListener;
 use tokio::time::Instant;
 
 pub use confined::Confined;
@@ -58,9 +60,11 @@ struct Inner {
 /// Says why a program was not started, or what went wrong with it.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The jail's program is not there.
-    #[error("cannot find loki-jail at {path}; fix: install it beside loki-runtime", path = .path.display())]
-    JailMissing {
+    /// A program of one's own is not there.
+    #[error("cannot find {name} at {path}; fix: install it beside loki-runtime", path = .path.display())]
+    ProgramMissing {
+        /// The program.
+        name: &'static str,
         /// Where it was looked for.
         path: PathBuf,
     },
@@ -161,7 +165,7 @@ impl Sandbox {
         settings: &config::runtime::Jail,
         sandbox: &config::runtime::Sandbox,
     ) -> Result<Self, SandboxError> {
-        let jail = places::find_jail()?;
+        let jail = places::find_program("loki-jail")?;
         let layers = jail::probe::ask(&jail)?;
         let failed = |path: &Path, source| SandboxError::RunDirectory {
             path: path.to_owned(),
@@ -251,6 +255,9 @@ impl Sandbox {
         let door = way_out
             .map(|way| Door::open(files.door.clone(), way.outlet, way.decisions))
             .transpose()?;
+        let kept = confined.room.as_ref().is_some_and(|room| room.kept);
+        let control = kept.then(|| UnixListener::bind(&files.control));
+        let control = control.transpose().map_err(SandboxError::Lifeline)?;
         self.policy(confined, &files, number)
             .create(&files.policy)?;
         #[expect(
@@ -274,7 +281,7 @@ impl Sandbox {
                 jail: self.0.jail.clone(),
                 source,
             })?;
-        Tree::new(child, files, door, output_bytes_max)
+        Tree::new(child, files, door, control, output_bytes_max)
     }
 
     /// Runs a program to its end and keeps what it writes. Over either bound its tree is killed, and
@@ -327,7 +334,8 @@ impl Sandbox {
         Policy {
             sandbox: confined.room.map(|room| {
                 let door = room.way_out.is_some().then(|| files.door.clone());
-                room.policy(&self.0.sandbox, group, door)
+                let control = room.kept.then(|| files.control.clone());
+                room.policy(&self.0.sandbox, group, door, control)
             }),
             layers: Some(files.layers.clone()),
             stdin: confined.input,

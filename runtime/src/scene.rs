@@ -277,11 +277,12 @@ pub(crate) fn sandbox_settings() -> config::runtime::Sandbox {
         temporary_bytes_max: 16 * 1024 * 1024,
         may_lack: ["cpu", "memory", "processes"].map(str::to_owned).into(),
         credentials: false,
+        live_max: 4,
     }
 }
 
 /// Builds `loki-jail` beside the tests, once: cargo builds the programs of other packages for nobody.
-fn build_jail() {
+pub(crate) fn build_jail() {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
         let own = std::env::current_exe().unwrap();

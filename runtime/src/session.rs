@@ -14,11 +14,13 @@ pub mod queue;
 pub mod recovery;
 pub mod retention;
 pub mod run;
+pub mod standing;
 pub mod state;
 pub mod stop;
 pub mod verdict;
 
 mod agent;
+mod asking;
 mod attended;
 mod budget;
 mod carry;
@@ -27,6 +29,8 @@ mod orphans;
 mod outgoing;
 mod publication;
 mod questions;
+mod spending;
+mod talk;
 mod trail;
 mod workshop;
 
@@ -45,7 +49,7 @@ use config::runtime::RuntimeSettings;
 use config::runtime::commands::Commands;
 use serde_json::json;
 
-use crate::approval::rules;
+use crate::approval::rules::{self, Asking};
 use crate::clock;
 use crate::identity::NoRandomness;
 use crate::project::{Project, ProjectError};
@@ -258,7 +262,8 @@ impl Inner {
         if let Some(view) = self.started(principal, start_key.as_ref()).await? {
             return Ok(view);
         }
-        let project = self.project(&accepted.project, &statement.caller).await?;
+        let asked = &accepted.project;
+        let project = checked_project(&self.settings, asked, &statement.caller).await?;
         let allowed_paths = accepted.allowed_paths.as_deref();
         let (provider, sandbox) = (&accepted.provider, accepted.sandbox);
         let profile = self.profile(&project, provider, sandbox, allowed_paths)?;
@@ -356,23 +361,6 @@ impl Inner {
         Ok(profile)
     }
 
-    /// Checks the project that was asked for, and whether the caller may work on it.
-    async fn project(&self, asked: &str, caller: &Caller) -> Result<Project, StartError> {
-        let path = Path::new(asked).to_owned();
-        let roots = self.settings.project_roots.clone();
-        let home = self.settings.home.clone();
-        // A slow disk must not hold up other requests.
-        let project = tokio::task::spawn_blocking(move || Project::check(&path, &roots, &home))
-            .await
-            .map_err(|_| StartError::Interrupted)??;
-        let directory = project.directory().display().to_string();
-        if may_see(caller, &directory) {
-            Ok(project)
-        } else {
-            Err(StartError::OtherProject(directory))
-        }
-    }
-
     /// Adds what the gates enforce; with `jail.require_enforcement` each of them has to hold.
     fn with_gates(
         &self,
@@ -381,7 +369,13 @@ impl Inner {
     ) -> Result<Vec<Enforcement>, StartError> {
         let explicit =
             self.settings.commands != Commands::default() || !accepted.blocked_commands.is_empty();
-        let gates = rules::enforcement(accepted.freedom, accepted.provider.name(), explicit);
+        let provider = &accepted.provider;
+        let asking = match (provider.asks(), provider.needs()) {
+            (None, _) => Asking::Never,
+            (Some(_), Some(_)) => Asking::NotKnown,
+            (Some(asks), None) => Asking::by(asks),
+        };
+        let gates = rules::enforcement(accepted.freedom, provider.name(), explicit, asking);
         let missing = gates.iter().find(|row| match row.layer {
             Layer::Kernel | Layer::Proxy | Layer::Gate => false,
             Layer::GateRequestBound | Layer::Advisory | Layer::Unavailable => {
@@ -472,6 +466,26 @@ impl Ending {
             state: self.state,
             reason: Some(reason),
         }
+    }
+}
+
+/// Checks the project that was asked for, and whether the caller may work on it.
+async fn checked_project(
+    settings: &RuntimeSettings,
+    asked: &str,
+    caller: &Caller,
+) -> Result<Project, StartError> {
+    let path = Path::new(asked).to_owned();
+    let (roots, home) = (settings.project_roots.clone(), settings.home.clone());
+    // A slow disk must not hold up other requests.
+    let project = tokio::task::spawn_blocking(move || Project::check(&path, &roots, &home))
+        .await
+        .map_err(|_| StartError::Interrupted)??;
+    let directory = project.directory().display().to_string();
+    if may_see(caller, &directory) {
+        Ok(project)
+    } else {
+        Err(StartError::OtherProject(directory))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::serve::Server;
 use crate::session::Sessions;
+use crate::session::standing::Standing;
 
 /// The signals that ask the runtime to end.
 #[derive(Debug)]
@@ -39,9 +40,16 @@ impl Signals {
 }
 
 /// Ends everything in order: no new requests, then what runs for sessions, then the answers under way.
-pub async fn in_order(server: Server, sessions: &Sessions, stop_grace: Duration) {
+pub async fn in_order(
+    server: Server,
+    sessions: &Sessions,
+    standing: &Standing,
+    stop_grace: Duration,
+) {
     server.close();
-    for id in sessions.shut_down(stop_grace + SESSIONS_WITHIN).await {
+    let within = stop_grace + SESSIONS_WITHIN;
+    let (left, ()) = tokio::join!(sessions.shut_down(within), standing.shut_down(within));
+    for id in left {
         tracing::error!(session = %id, "session was broken off; the next start carries it on");
     }
     if !server.drained(ANSWERS_WITHIN).await {

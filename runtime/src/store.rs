@@ -12,6 +12,7 @@ mod learnings;
 mod processes;
 mod progress;
 mod projects;
+mod sandboxes;
 mod sessions;
 mod start_keys;
 mod tasks;

@@ -116,6 +116,26 @@ pub fn wait_until_gone(id: u32) {
     });
 }
 
+/// Returns the processes in whose environment stands this `NAME=value`.
+///
+/// # Panics
+/// When `/proc` is not there.
+#[must_use]
+pub fn with_variable(marker: &str) -> Vec<u32> {
+    let is_marked = |id: &u32| {
+        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable == marker.as_bytes())
+    };
+    fs::read_dir("/proc")
+        .expect("/proc is there")
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(is_marked)
+        .collect()
+}
+
 /// Returns the processes that work in `directory` or speak of it, besides this one, each with its
 /// command line.
 #[must_use]

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use config::contract::openapi;
 use config::contract::operation::{Access, OPERATIONS};
 use config::gateway::GatewaySettings;
 use config::load::Sources;
@@ -102,6 +103,9 @@ fn every_block_is_run_or_says_why_not() {
         "docs/configuration.md",
         "docs/api.md",
         "docs/ci.md",
+        "docs/commands.md",
+        "docs/comparison.md",
+        "docs/faq.md",
         "docs/tokens.md",
         "docs/deployment.md",
         "docs/migration.md",
@@ -119,6 +123,15 @@ fn every_block_is_run_or_says_why_not() {
             "{name}: a block is neither run nor marked"
         );
     }
+}
+
+#[test]
+fn the_page_of_commands_is_what_the_program_says() {
+    let said = Installation::new().loki(&["manual", "--markdown"]);
+    assert!(
+        said.output().trim() == document("docs/commands.md").trim(),
+        "docs/commands.md is stale: loki manual --markdown >docs/commands.md"
+    );
 }
 
 #[test]
@@ -143,7 +156,14 @@ fn the_api_document_lists_every_operation() {
         "docs/api.md lacks\n{}",
         missing.join("\n")
     );
-    let rows = text.lines().filter(|line| {
+    let document = openapi::document(env!("CARGO_PKG_VERSION"));
+    assert!(
+        text.contains(&openapi::markdown::tables(&document)),
+        "docs/api.md is stale: make docs"
+    );
+    // The first table; what operations are asked with has rows of its own.
+    let rows = text.lines().take_while(|line| !line.contains("| member |"));
+    let rows = rows.filter(|line| {
         ["| `GET ", "| `POST ", "| `PUT ", "| `DELETE "]
             .iter()
             .any(|start| line.starts_with(start))

@@ -236,6 +236,40 @@ fn what_is_listed_is_reached() {
 }
 
 #[test]
+fn a_redirect_leads_no_further_than_the_list() {
+    let (listed, other) = (TcpListener::bind("127.0.0.1:0").unwrap(), Server::start());
+    let port = listed.local_addr().unwrap().port();
+    let target = format!("http://127.0.0.1:{}/", other.port);
+    thread::spawn(move || {
+        for mut stream in listed.incoming().flatten() {
+            let mut line = String::new();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            while reader.read_line(&mut line).unwrap_or(0) > 2 {}
+            let answer = format!(
+                "HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).unwrap_or_default();
+        }
+    });
+    let settings = format!("egress.allow = [\"127.0.0.1:{port}\"]\n");
+    let url = format!("http://127.0.0.1:{port}/");
+    let lines = [
+        ("followed", format!("! proxy -L '{url}'")),
+        (
+            "not followed",
+            format!("proxy -o /dev/null -w '%{{http_code}}' '{url}' | grep -qx 302"),
+        ),
+    ];
+    let (report, _, events, _) = attack(&settings, &lines);
+    all(&report, &lines, "reached");
+    assert_eq!(other.heads(), Vec::<String>::new());
+    let refused = events
+        .iter()
+        .filter(|event| event["data"]["verdict"] == "refused");
+    assert_eq!(refused.count(), 1, "{events:#?}");
+}
+
+#[test]
 fn a_route_carries_a_key_that_never_comes_inside() {
     let server = Server::start();
     let settings = format!(

@@ -83,3 +83,27 @@ fn both_versions_are_served_alike() {
         assert_eq!(curl(&deployment, &two).output(), format!("400 {shown}"));
     }
 }
+
+#[test]
+fn a_refused_request_with_a_short_body_does_not_cost_the_connection() {
+    let deployment = Deployment::builder().with_tokens().with_tls().start();
+    let token = deployment.token("viewer", &["--role", "viewer"]);
+    let client = deployment.client().with_token(&token.raw);
+    let ask = client.request("POST", "/api/control/stop").body(b"{}");
+    let mut connection = client.connect();
+    for _ in 0..3 {
+        let answer = connection.send(&ask);
+        assert_eq!(answer.status, 403);
+        assert_ne!(answer.field("connection"), Some("close"));
+    }
+    let waits = client
+        .request("POST", "/api/control/stop")
+        .field("Expect", "100-continue")
+        .body(b"{}");
+    let answer = connection.send(&waits);
+    assert_eq!(
+        (answer.status, answer.field("connection")),
+        (403, Some("close")),
+        "a body that may never come"
+    );
+}

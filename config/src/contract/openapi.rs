@@ -3,6 +3,8 @@
 //! Invariant: every operation of the table is in it, and nothing else; what is demanded here is what
 //! the gateway demands.
 
+pub mod markdown;
+
 mod parameters;
 
 use serde_json::{Map, Value, json};
@@ -65,6 +67,10 @@ fn described(operation: &Operation) -> Value {
             "5XX": { "$ref": "#/components/responses/Refused" },
         },
     });
+    described["x-loki-action"] = Value::String(operation.action.to_owned());
+    if let Access::Scoped(scope) = operation.access {
+        described["x-loki-scope"] = Value::String(scope.to_string());
+    }
     described["security"] = match operation.access {
         Access::Public => json!([]),
         Access::Scoped(scope) => {

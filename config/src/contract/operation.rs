@@ -205,6 +205,15 @@ impl Operation {
         }
     }
 
+    /// A read that is as durable as a change: whoever opens it can change things afterwards.
+    const fn as_change(self) -> Self {
+        Self {
+            recorded: Recorded::Mutation,
+            idempotent: false,
+            ..self
+        }
+    }
+
     const fn recorded_as(self, action: &'static str) -> Self {
         Self { action, ..self }
     }

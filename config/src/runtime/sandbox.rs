@@ -19,6 +19,8 @@ pub struct Sandbox {
     pub may_lack: Vec<String>,
     /// Whether a provider's variables may be given to the program inside.
     pub credentials: bool,
+    /// Most long-lived sandboxes that run at once; 0 is none.
+    pub live_max: u32,
 }
 
 /// Reads the table `sandbox`.
@@ -34,6 +36,7 @@ pub(super) fn read(reader: &mut Reader) -> Sandbox {
         temporary_bytes_max: reader.value(&Key::new("sandbox.temporary_bytes_max"), GIBIBYTE),
         may_lack: reader.value(&Key::new("sandbox.may_lack"), Vec::new()),
         credentials: reader.value(&Key::new("sandbox.credentials_in_sandbox"), false),
+        live_max: reader.value(&Key::new("sandbox.live_max"), 4),
     };
     for name in &sandbox.may_lack {
         if !RESOURCES.contains(&name.as_str()) {

@@ -8,13 +8,15 @@ mod address;
 mod answer;
 mod credential;
 mod pin;
+pub(crate) mod stream;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ::config::contract::endpoint::Endpoint;
-use reqwest::blocking::{Client as Http, ClientBuilder, RequestBuilder, Response};
+use reqwest::blocking::{Client as Http, RequestBuilder, Response};
 use reqwest::{Method, redirect};
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +31,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+const USER_AGENT: &str = concat!("loki/", env!("CARGO_PKG_VERSION"));
 
 /// How to reach a gateway.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -57,6 +61,10 @@ pub(crate) struct Client {
     http: Http,
     base: String,
     credential: Option<Credential>,
+    /// How the gateway's certificate is known; none is by the system's.
+    trust: Option<ClientConfig>,
+    /// Whether no proxy stands between.
+    direct: bool,
 }
 
 impl Client {
@@ -74,15 +82,14 @@ impl Client {
         endpoint: &Endpoint,
         credential: Option<Credential>,
     ) -> Result<Self, Failure> {
-        let builder = builder().no_proxy();
-        let builder = match &endpoint.certificate_sha256 {
-            Some(digest) => builder.tls_backend_preconfigured(pin::to_digest(digest)?),
-            None => builder,
-        };
+        let digest = endpoint.certificate_sha256.as_deref();
+        let trust = digest.map(pin::to_digest).transpose()?;
         Ok(Self {
-            http: build(builder)?,
+            http: build(trust.as_ref(), true)?,
             base: endpoint.url.trim_end_matches('/').to_owned(),
             credential: credential.filter(|_| endpoint.tokens_required),
+            trust,
+            direct: true,
         })
     }
 
@@ -98,17 +105,14 @@ impl Client {
             ))
             .fix("use https, or unset the token"));
         }
-        let mut builder = builder();
-        if address::is_loopback(url) {
-            builder = builder.no_proxy();
-        }
-        if let Some(file) = &reach.ca {
-            builder = builder.tls_backend_preconfigured(pin::to_file(file)?);
-        }
+        let direct = address::is_loopback(url);
+        let trust = reach.ca.as_deref().map(pin::to_file).transpose()?;
         Ok(Self {
-            http: build(builder)?,
+            http: build(trust.as_ref(), direct)?,
             base: url.as_str().trim_end_matches('/').to_owned(),
             credential,
+            trust,
+            direct,
         })
     }
 
@@ -188,18 +192,25 @@ impl Client {
     }
 }
 
-fn builder() -> ClientBuilder {
-    // TLS of remote gateways is built by the HTTP library from the process's default; it is
-    // already there when a second client is built.
+/// Gives the process its crypto library, from which TLS to other hosts is built. It is already there
+/// when this is called again.
+pub(crate) fn install_crypto() {
     drop(aws_lc_rs::default_provider().install_default());
-    Http::builder()
-        .user_agent(concat!("loki/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(ANSWER_TIMEOUT)
 }
 
-fn build(builder: ClientBuilder) -> Result<Http, Failure> {
+fn build(trust: Option<&ClientConfig>, direct: bool) -> Result<Http, Failure> {
+    install_crypto();
+    let mut builder = Http::builder()
+        .user_agent(USER_AGENT)
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(ANSWER_TIMEOUT);
+    if let Some(trust) = trust {
+        builder = builder.tls_backend_preconfigured(trust.clone());
+    }
+    if direct {
+        builder = builder.no_proxy();
+    }
     builder
         .build()
         .map_err(|error| Failure::failed(format!("cannot prepare the connection: {error}")))

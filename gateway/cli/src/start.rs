@@ -1,7 +1,7 @@
 //! `loki start`: runs a session on a document, and follows it to its end.
 
 pub(crate) mod follow;
-mod request;
+pub(crate) mod request;
 
 use std::path::PathBuf;
 
@@ -89,7 +89,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
     follow::verdict(&session)
 }
 
-fn ensure_deployment(context: &Context) -> Result<(), Failure> {
+pub(crate) fn ensure_deployment(context: &Context) -> Result<(), Failure> {
     let home = context.offline()?.home;
     if let Some(endpoint) = dashboard::deployment::endpoint(&home)? {
         dashboard::deployment::warn_of_other_variables(context, &endpoint);

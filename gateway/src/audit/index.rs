@@ -87,7 +87,7 @@ impl Index {
             actions: Some(BTreeSet::new()),
             outcomes: BTreeSet::new(),
         };
-        let mut names = BTreeSet::new();
+        let mut names = Names::default();
         let mut line = Vec::new();
         while let Some(end) = read_line(lines, &mut line)? {
             if !matches!(end, LineEnd::Feed) {
@@ -96,16 +96,16 @@ impl Index {
             let Ok(seen) = serde_json::from_slice::<Seen<'_>>(&line) else {
                 continue;
             };
-            names.insert(Filter::key(Kind::User, &seen.user));
-            names.insert(Filter::key(Kind::Resource, &seen.resource));
+            names.add(Kind::User, &seen.user);
+            names.add(Kind::Resource, &seen.resource);
             if let Some(id) = &seen.request_id {
-                names.insert(Filter::key(Kind::Request, id));
+                names.add(Kind::Request, id);
             }
             facts.add(&seen);
         }
         Ok(Self {
             facts,
-            filter: Filter::of(&names),
+            filter: Filter::of(&names.distinct()),
         })
     }
 
@@ -189,12 +189,38 @@ impl Facts {
     }
 }
 
+/// The names of a file. Neighbours mostly share user and resource, so the last of each kind is remembered.
+#[derive(Debug, Default)]
+struct Names {
+    keys: Vec<(u64, u64)>,
+    last: [Option<String>; 3],
+}
+
+impl Names {
+    fn add(&mut self, kind: Kind, text: &str) {
+        let last = &mut self.last[kind as usize];
+        if last.as_deref() == Some(text) {
+            return;
+        }
+        let last = last.get_or_insert_default();
+        last.clear();
+        last.push_str(text);
+        self.keys.push(Filter::key(kind, text));
+    }
+
+    fn distinct(mut self) -> Vec<(u64, u64)> {
+        self.keys.sort_unstable();
+        self.keys.dedup();
+        self.keys
+    }
+}
+
 /// A Bloom filter over names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Filter(Vec<u8>);
 
 impl Filter {
-    fn of(keys: &BTreeSet<(u64, u64)>) -> Self {
+    fn of(keys: &[(u64, u64)]) -> Self {
         let bits = (keys.len() as u64 * FILTER_BITS).max(64);
         let bytes = usize::try_from(bits.div_ceil(8)).unwrap_or(usize::MAX);
         let mut filter = Self(vec![0; bytes]);
@@ -298,6 +324,7 @@ mod tests {
         for user in ["ada", "bob"] {
             assert!(index.may_name(Kind::User, user));
         }
+        assert!(index.may_name(Kind::Resource, ""));
         assert!(index.may_name(Kind::Resource, "r:1") && index.may_name(Kind::Request, "req-1"));
         assert!(index.may_act("a") && index.may_act("b") && !index.may_act("c"));
         assert!(index.may_end(Outcome::Done) && !index.may_end(Outcome::Failed));

@@ -189,7 +189,12 @@ impl Issuer {
 
     /// Returns the issuer's URL.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}/main", self.address)
+    }
+
+    /// Returns the URL of a further issuer, which signs nothing here.
+    pub(crate) fn other_url(&self, number: usize) -> String {
+        format!("http://{}/other-{number}", self.address)
     }
 
     /// Returns what publishes a further key when it is called.
@@ -222,7 +227,8 @@ fn answer(
     while reader.read_line(&mut line)? > 2 {
         line.clear();
     }
-    let url = format!("http://{address}");
+    let name = first.split('/').nth(1).unwrap_or_default();
+    let url = format!("http://{address}/{name}");
     let body = if first.contains("/keys") {
         let published = published.lock().unwrap_or_else(PoisonError::into_inner);
         json!({"keys": *published})

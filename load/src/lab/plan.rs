@@ -178,9 +178,17 @@ fn speed() -> Vec<Step> {
         gateway(
             Conditions {
                 tokens: 100_000,
+                used: 64,
                 ..Conditions::default()
             },
             vec![Item::new("many-tokens", S::ManyTokens)],
+        ),
+        gateway(
+            Conditions {
+                tokens: 100_000,
+                ..Conditions::default()
+            },
+            vec![Item::new("many-principals", S::ManyTokens)],
         ),
         gateway(
             Conditions {
@@ -264,18 +272,47 @@ fn peers() -> Vec<Step> {
 
 fn scale() -> Vec<Step> {
     use Scenario as S;
-    let tokens = |tokens, label| {
+    let stored = |tokens, used, label| {
         let conditions = Conditions {
             tokens,
+            used,
             ..Conditions::default()
         };
         gateway(conditions, vec![Item::new(label, S::ManyTokens)])
     };
+    let issuers = |others, label| {
+        let conditions = Conditions {
+            other_issuers: others,
+            ..Conditions::default()
+        };
+        gateway(conditions, vec![Item::new(label, S::CachedJwt)])
+    };
+    let tokens = |count, label| stored(count, 10, label);
+    let principals = |count, label| stored(count, count, label);
     vec![
         tokens(10, "tokens=10"),
         tokens(1_000, "tokens=1000"),
         tokens(10_000, "tokens=10000"),
         tokens(100_000, "tokens=100000"),
+        principals(10, "principals=10"),
+        principals(1_000, "principals=1000"),
+        principals(100_000, "principals=100000"),
+        issuers(0, "issuers=1"),
+        issuers(9, "issuers=10"),
+        issuers(49, "issuers=50"),
+        // One gateway: each figure leaves its records to the next.
+        gateway(
+            Conditions::default(),
+            [
+                "history=1",
+                "history=2",
+                "history=3",
+                "history=4",
+                "history=5",
+            ]
+            .map(|label| Item::new(label, S::Opaque))
+            .into(),
+        ),
         gateway(
             Conditions::default(),
             vec![

@@ -30,6 +30,11 @@ pub(crate) struct Processors {
 pub(crate) struct Conditions {
     /// Opaque tokens in the store, besides the two special ones.
     pub(crate) tokens: usize,
+    /// How many of them are used, from all over the store: each is a principal with connections of its own to the
+    /// origin.
+    pub(crate) used: usize,
+    /// Issuers besides the one whose tokens are used.
+    pub(crate) other_issuers: usize,
     /// Failed credentials are throttled as they are by default.
     pub(crate) throttled: bool,
 }
@@ -38,6 +43,8 @@ impl Default for Conditions {
     fn default() -> Self {
         Self {
             tokens: 1,
+            used: usize::MAX,
+            other_issuers: 0,
             throttled: false,
         }
     }
@@ -159,7 +166,7 @@ impl Site {
         Ok(Credentials {
             expired: texts.first().cloned(),
             narrow: texts.get(1).cloned(),
-            opaque: texts[2..].to_vec(),
+            opaque: spread(&texts[2..], conditions.used),
             jwts: self.jwts.clone(),
         })
     }
@@ -183,6 +190,16 @@ impl Site {
 
     fn settings(&self, conditions: &Conditions) -> String {
         let shown = |path: &Path| format!("{:?}", path.display().to_string());
+        let others: String = (0..conditions.other_issuers)
+            .map(|number| {
+                let url = self.issuer.other_url(number);
+                format!(
+                    "\n[[oidc.issuers]]\nname = \"other-{number}\"\nurl = \"{url}\"\n\
+                     allow_loopback_http = true\naudiences = [\"{AUDIENCE}\"]\n\n\
+                     [[oidc.issuers.rules]]\nname = \"all\"\nrole = \"viewer\"\n"
+                )
+            })
+            .collect();
         let failures = if conditions.throttled {
             ""
         } else {
@@ -193,7 +210,7 @@ impl Site {
              [oidc]\nallow_loopback_http = true\n\n[runtime]\nsocket = {}\n\n\
              [limits]\nconnections_per_address_max = 10000\n{failures}\n\
              [streams]\nper_principal_max = 10000\nwebsockets_per_principal_max = 10000\n\n\
-             [rates]\nread = \"10000000/s\"\nchange = \"10000000/s\"\n\n[log]\nlevel = \"warn\"\n",
+             [rates]\nread = \"10000000/s\"\nchange = \"10000000/s\"\n\n[log]\nlevel = \"warn\"\n{others}",
             shown(&self.certificate),
             shown(&self.key),
             shown(&self.origin_socket),
@@ -218,6 +235,12 @@ impl Site {
             .env("LOKI_OIDC_DEFAULT_ROLE", "viewer");
         Ok(command)
     }
+}
+
+/// Returns so many of the texts, at even distances.
+fn spread(texts: &[String], count: usize) -> Vec<String> {
+    let step = texts.len().div_ceil(count.max(1)).max(1);
+    texts.iter().step_by(step).cloned().collect()
 }
 
 /// Puts a file in the place of another, as a whole.

@@ -91,6 +91,7 @@ fn sandbox(inside: &Path, round: usize) -> SandboxPolicy {
         may_lack: jail::sandbox::ResourceName::ALL.into(),
         group: format!("loki-bench-{}-{round}", std::process::id()),
         egress: None,
+        control: None,
     }
 }
 

@@ -1,15 +1,19 @@
-//! What the escapes are after: a process outside that holds a secret, and answers on every kind of
-//! socket.
+//! What the escapes are after: a process outside that holds a secret, answers on every kind of socket,
+//! and hands the open secret out on those that can carry it. Started in the folder of the secret.
 //!
 //! Invariant: it ends with its standard input.
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 /// Where the bait can be found.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -23,6 +27,7 @@ pub(crate) struct Found {
 /// Opens the sockets, tells where they are as one line on standard output, and answers until standard
 /// input ends.
 pub(crate) fn serve(socket: &Path) -> io::Result<()> {
+    let secret = File::open("secret")?;
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     let path = UnixListener::bind(socket)?;
@@ -59,10 +64,10 @@ pub(crate) fn serve(socket: &Path) -> io::Result<()> {
             udp.send_to(ANSWER, sender)?;
         }
         if by_path {
-            answer(path.accept()?.0);
+            hand_out(&path.accept()?.0, &secret);
         }
         if by_name {
-            answer(unnamed.accept()?.0);
+            hand_out(&unnamed.accept()?.0, &secret);
         }
     }
 }
@@ -71,6 +76,22 @@ pub(crate) fn serve(socket: &Path) -> io::Result<()> {
 fn answer(mut stream: impl Write) {
     match stream.write_all(ANSWER) {
         Ok(()) | Err(_) => (),
+    }
+}
+
+/// Answers, and gives the open secret away.
+fn hand_out(stream: &UnixStream, secret: &File) {
+    let descriptors = [secret.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return;
+    }
+    // Whoever asks by the same open file reads from where the last one stopped.
+    let begun = rustix::fs::seek(secret, rustix::fs::SeekFrom::Start(0));
+    let slices = [IoSlice::new(ANSWER)];
+    match begun.and_then(|_| sendmsg(stream, &slices, &mut control, SendFlags::NOSIGNAL)) {
+        Ok(_) | Err(_) => (),
     }
 }
 

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
+use crate::freezer::Freezer;
 use crate::layers::Layer;
 use crate::sandbox::{ResourceName, Resources, SandboxPolicy};
 
@@ -16,6 +17,8 @@ use crate::sandbox::{ResourceName, Resources, SandboxPolicy};
 pub(crate) struct Groups {
     name: String,
     places: Vec<(ResourceName, Result<Place, String>)>,
+    /// Where version 1 keeps groups that can be held still; under version 2 every group can.
+    stillness: Option<Place>,
 }
 
 /// Where a resource's groups lie.
@@ -49,12 +52,14 @@ impl Groups {
         let available = |place: &Place| {
             fs::read_to_string(place.own.join("cgroup.controllers")).unwrap_or_default()
         };
+        let place = |name| locate(&mounts, &own, name, &available);
         Self {
             name: name.to_owned(),
             places: ResourceName::ALL
                 .into_iter()
-                .map(|resource| (resource, locate(&mounts, &own, resource, &available)))
+                .map(|resource| (resource, place(controller(resource))))
                 .collect(),
+            stillness: place("freezer").ok(),
         }
     }
 
@@ -64,6 +69,7 @@ impl Groups {
     /// # Errors
     /// A [`Fault`] for a resource that is limited and may not be lacked.
     pub(crate) fn join(&self, sandbox: &SandboxPolicy) -> Result<[Layer; 3], Fault> {
+        self.join_stillness();
         let mut layers = [Layer::NotAsked, Layer::NotAsked, Layer::NotAsked];
         for ((resource, place), layer) in self.places.iter().zip(&mut layers) {
             if !is_limited(*resource, &sandbox.resources) {
@@ -91,6 +97,29 @@ impl Groups {
             };
         }
         Ok(layers)
+    }
+
+    /// Moves this process into a group that can be held still. Without one the tree is halted process
+    /// by process, which takes longer and is as good in the end.
+    fn join_stillness(&self) {
+        let Some(place) = &self.stillness else {
+            return;
+        };
+        let group = place.own.join(&self.name);
+        match fs::create_dir(&group).and_then(|()| fs::write(group.join("cgroup.procs"), "0")) {
+            Ok(()) | Err(_) => (),
+        }
+    }
+
+    /// Returns by what the tree can be held still.
+    pub(crate) fn freezer(&self) -> Option<Freezer> {
+        let own = self
+            .stillness
+            .iter()
+            .map(|place| place.own.join(&self.name));
+        let limited = ResourceName::ALL;
+        let limited = limited.into_iter().flat_map(|name| self.groups(name));
+        own.chain(limited).find_map(|group| Freezer::of(&group))
     }
 
     /// Makes one group and writes its limit.
@@ -146,12 +175,16 @@ impl Groups {
     /// # Errors
     /// When one is still in use.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        for resource in ResourceName::ALL {
-            for group in self.groups(resource) {
-                match fs::remove_dir(&group) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    Ok(()) | Err(_) => (),
-                }
+        let own = self
+            .stillness
+            .iter()
+            .map(|place| place.own.join(&self.name));
+        let limited = ResourceName::ALL;
+        let limited = limited.into_iter().flat_map(|name| self.groups(name));
+        for group in own.chain(limited) {
+            match fs::remove_dir(&group) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => (),
             }
         }
         Ok(())
@@ -211,10 +244,9 @@ impl Place {
 fn locate(
     mounts: &str,
     own: &str,
-    resource: ResourceName,
+    controller: &str,
     available: &dyn Fn(&Place) -> String,
 ) -> Result<Place, String> {
-    let controller = controller(resource);
     for line in mounts.lines() {
         let Some((left, right)) = line.split_once(" - ") else {
             continue;
@@ -350,7 +382,9 @@ mod tests {
         controllers: &str,
         expected: Option<(Version, &str)>,
     ) {
-        let found = locate(mounts, own, resource, &|_| controllers.to_owned());
+        let found = locate(mounts, own, controller(resource), &|_| {
+            controllers.to_owned()
+        });
         let found = found.map(|place| (place.version, place.own));
         assert_eq!(
             found.ok(),

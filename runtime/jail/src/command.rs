@@ -12,6 +12,7 @@ use rustix::process::Pid;
 
 use crate::bait;
 use crate::enter::{self, EnterError, Program};
+use crate::keeper;
 use crate::probe::{self, TrialError};
 use crate::scorecard;
 use crate::supervisor::{self, SuperviseError};
@@ -47,6 +48,7 @@ enum Action {
         program: Program,
     },
     Probe,
+    Keep(Option<Program>),
     Escapes,
     Bait(PathBuf),
     Help,
@@ -109,6 +111,7 @@ impl Action {
                 })
             }
             Some("probe") if arguments.len() == 0 => Ok(Self::Probe),
+            Some("keep") => kept(arguments).map(Self::Keep),
             Some("escapes") if arguments.len() == 0 => Ok(Self::Escapes),
             Some("bait") if arguments.len() == 1 => Ok(Self::Bait(
                 arguments.next().map(PathBuf::from).unwrap_or_default(),
@@ -137,6 +140,13 @@ impl Action {
                 writeln!(io::stdout(), "{line}")?;
                 Ok(ExitCode::SUCCESS)
             }
+            Self::Keep(program) => match keeper::keep(program.as_ref()) {
+                Ok(code) => Ok(code),
+                Err(error) => {
+                    keeper::complain(&error);
+                    Ok(ExitCode::from(CANNOT))
+                }
+            },
             Self::Escapes => {
                 let kept = scorecard::run(&mut io::stdout()).map_err(CommandError::Escapes)?;
                 Ok(if kept {
@@ -200,6 +210,19 @@ impl Options {
     }
 }
 
+/// Reads what stands behind `keep`: nothing, or the program.
+fn kept(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Program>, UsageError> {
+    let missing = || UsageError::Wrong("`-- PROGRAM` is missing".to_owned());
+    match arguments.next() {
+        None => Ok(None),
+        Some(dashes) if dashes == "--" => Ok(Some(Program {
+            name: arguments.next().ok_or_else(missing)?,
+            arguments: arguments.collect(),
+        })),
+        Some(_) => Err(missing()),
+    }
+}
+
 fn process_id(digits: &OsString) -> Result<Pid, UsageError> {
     let number = digits
         .to_str()
@@ -251,6 +274,9 @@ Usage:
       the lifeline: lines `stop MILLISECONDS`, `kill`, `freeze`, `thaw`; its end kills the tree.
   loki-jail enter --policy FILE -- PROGRAM [ARGUMENT...]
       Narrows itself to the policy and becomes PROGRAM, without anybody to end its tree.
+  loki-jail keep [-- PROGRAM [ARGUMENT...]]
+      Keeps a long-lived sandbox from within: runs PROGRAM, and opens shells for the runtime, which
+      speaks over standard input.
   loki-jail probe
       Prints as one line of JSON what this host can enforce.
   loki-jail escapes
@@ -299,6 +325,8 @@ mod tests {
         );
         check("enter --policy a --", Err("the program is missing"));
         check("enter -- sh", Err("--policy is missing"));
+        check("keep sh", Err("`-- PROGRAM` is missing"));
+        check("keep --", Err("`-- PROGRAM` is missing"));
         check(
             "enter --policy a --supervisor 0 -- sh",
             Err("0 is no process id"),
@@ -335,6 +363,7 @@ mod tests {
             Ok(enter),
         );
         check("probe", Ok(Action::Probe));
+        check("keep", Ok(Action::Keep(None)));
         check("--help", Ok(Action::Help));
     }
 }

@@ -117,8 +117,9 @@ pub(crate) fn enter(
         bind_to(supervisor)?;
         return match room::enter(&policy, sandbox)? {
             Entered::Waited(code) => Ok(code),
-            Entered::Program(layers) => {
+            Entered::Program(layers, control) => {
                 write_layers(layers_file, &policy, &layers)?;
+                let stdin = control.map_or(stdin, File::from);
                 execute(program, &policy, stdin).map(|never| match never {})
             }
         };

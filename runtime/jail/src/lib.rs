@@ -16,6 +16,7 @@
 
 pub mod command;
 pub mod layers;
+pub mod order;
 pub mod policy;
 pub mod probe;
 pub mod report;
@@ -31,6 +32,8 @@ mod descriptors;
 mod enter;
 mod family;
 mod fault;
+mod freezer;
+mod keeper;
 mod landlock;
 mod lifeline;
 mod limits;
@@ -42,6 +45,7 @@ mod root;
 mod scorecard;
 mod seccomp;
 mod supervisor;
+mod terminal;
 mod trial;
 
 pub use layers::{Layer, LayerName, Layers, SandboxLayers};

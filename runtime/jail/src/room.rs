@@ -23,7 +23,9 @@ use crate::{allow_list, capabilities, landlock, limits, namespaces, root};
 /// Who came out of [`enter`].
 pub(crate) enum Entered {
     /// This is the process that is to become the program. It is narrowed to the last.
-    Program(Box<Layers>),
+    ///
+    /// With it comes its connection with the runtime, if it has one.
+    Program(Box<Layers>, Option<OwnedFd>),
     /// This process has waited for another to end; its exit code.
     Waited(ExitCode),
 }
@@ -37,6 +39,9 @@ pub(crate) fn enter(policy: &Policy, sandbox: &SandboxPolicy) -> Result<Entered,
     // Control groups first: afterwards their files are out of reach, and the new view of groups
     // begins with the group in which this process is.
     let resources = Groups::find(&sandbox.group).join(sandbox)?;
+    // While the socket's name is still to be seen.
+    let control = sandbox.control.as_ref().map(UnixStream::connect);
+    let control = at("reach the runtime", CONTROL, control.transpose())?;
     namespaces::leave_host().map_err(RoomError::Namespaces)?;
     // Inside the new network, and before anything of it can be used by the program.
     if let Some(egress) = &sandbox.egress {
@@ -70,7 +75,7 @@ pub(crate) fn enter(policy: &Policy, sandbox: &SandboxPolicy) -> Result<Entered,
         Fork::Child => {
             // Its own session: no terminal, and `kill 0` reaches nobody else.
             at("start a new session", RETRY, rustix::process::setsid())?;
-            Ok(Entered::Program(Box::new(layers)))
+            Ok(Entered::Program(Box::new(layers), control.map(Into::into)))
         }
     }
 }
@@ -190,5 +195,7 @@ pub(crate) enum RoomError {
 }
 
 const RETRY: &str = "see with `loki sandbox doctor` what this host can enforce";
+
+const CONTROL: &str = "start the sandbox through the runtime, which waits for its keeper";
 
 const EGRESS: &str = "start the sandbox through the runtime, which runs the proxy";

@@ -125,9 +125,11 @@ impl Root {
         }
         fs::create_dir_all(self.place(Path::new(HOME)))?;
         let size = sandbox.temporary_bytes_max;
+        // Empty files cost memory, too.
+        let files = (size / FILE_BYTES_LEAST).max(FILES_LEAST);
         for folder in TEMPORARY {
             let place = self.place(Path::new(folder));
-            temporary(&place, &format!("mode=1777,size={size}"))?;
+            temporary(&place, &format!("mode=1777,size={size},nr_inodes={files}"))?;
         }
         let devices = self.0.join("dev");
         temporary(&devices, &format!("mode=0755,size={ROOT_BYTES_MAX}"))?;
@@ -138,7 +140,7 @@ impl Root {
         mounts::mount(c"devpts", &terminals, flags, options)?;
         let memory = devices.join("shm");
         fs::create_dir(&memory)?;
-        temporary(&memory, &format!("mode=1777,size={size}"))?;
+        temporary(&memory, &format!("mode=1777,size={size},nr_inodes={files}"))?;
         for (name, leads_to) in [
             ("ptmx", "pts/ptmx"),
             ("fd", "/proc/self/fd"),
@@ -242,6 +244,12 @@ const HIDDEN: [&str; 8] = [
     "sched_debug",
     "sysrq-trigger",
 ];
+
+/// How much of a temporary file system each of its files is counted at.
+const FILE_BYTES_LEAST: u64 = 4 * 1024;
+
+/// Every temporary file system holds as many files as this.
+const FILES_LEAST: u64 = 1024;
 
 /// Enough for the names of what is put into it.
 const ROOT_BYTES_MAX: u64 = 8 * 1024 * 1024;

@@ -30,6 +30,10 @@ pub struct SandboxPolicy {
     /// How the program reaches what it may reach outside; none is nothing.
     #[serde(default)]
     pub egress: Option<Egress>,
+    /// The Unix socket at which the runtime waits to talk with the program, which has the connection as
+    /// its standard input; none is none.
+    #[serde(default)]
+    pub control: Option<PathBuf>,
 }
 
 /// A place of the host under a name inside.
@@ -112,6 +116,7 @@ impl SandboxPolicy {
             .iter()
             .flat_map(|mount| [&mount.source, &mount.target]);
         let sockets = self.egress.iter().map(|egress| &egress.socket);
+        let sockets = sockets.chain(&self.control);
         if let Some(path) = paths.chain(sockets).find(|path| !path.is_absolute()) {
             return Some(format!("path {} is not absolute", path.display()));
         }

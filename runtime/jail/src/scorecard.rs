@@ -232,6 +232,7 @@ impl Scene {
                 may_lack: ResourceName::ALL.into(),
                 group: format!("loki-escape-{}-{number}", std::process::id()),
                 egress: None,
+                control: None,
             }),
             ..Policy::new(report, inside)
         }

@@ -86,14 +86,15 @@ pub(crate) fn supervise(policy_path: &Path, program: &Program) -> Result<Exit, S
         stopped_by: StoppedBy::Itself,
         deadline: None,
         killed: Identities::new(),
+        groups: policy
+            .sandbox
+            .as_ref()
+            .map(|sandbox| Groups::find(&sandbox.group)),
     };
     let watched = supervisor.watch(&mut Lifeline::new(io::stdin()));
     // Whatever went wrong, the tree is ended before anything is said about it.
     let survivors = step("kill the processes", supervisor.kill_all())?;
-    let groups = policy
-        .sandbox
-        .as_ref()
-        .map(|sandbox| Groups::find(&sandbox.group));
+    let groups = supervisor.groups.take();
     let usage = groups.as_ref().map(Groups::usage).unwrap_or_default();
     write_report(&mut report_file, &supervisor.report(survivors, usage)).map_err(failed)?;
     if let Some(groups) = groups.filter(|_| survivors == 0) {
@@ -116,6 +117,7 @@ struct Supervisor {
     /// Set by the request `stop`: when the grace is over.
     deadline: Option<Instant>,
     killed: Identities,
+    groups: Option<Groups>,
 }
 
 /// Tells whether to go on watching.
@@ -240,6 +242,11 @@ impl Supervisor {
 
     /// Halts the tree: again and again, until two looks in a row found nobody new and nobody running.
     fn freeze(&self) -> io::Result<()> {
+        // Held still for as long as it takes to tell everybody, nobody can start anybody meanwhile.
+        if let Some(freezer) = self.groups.as_ref().and_then(Groups::freezer) {
+            let _held = freezer.hold();
+            self.signal_all(Signal::STOP)?;
+        }
         let give_up = Instant::now() + FREEZE_TIME_MAX;
         let mut seen = Identities::new();
         let mut quiet_looks = 0;

@@ -32,7 +32,7 @@ pub(crate) fn try_out() -> io::Result<SandboxLayers> {
             drop(reader);
             let told = match room::enter(&policy(&group), &sandbox(&group)) {
                 Ok(Entered::Waited(_)) => std::process::exit(0),
-                Ok(Entered::Program(layers)) => layers
+                Ok(Entered::Program(layers, _)) => layers
                     .sandbox
                     .map(|layers| Told::Entered(outside.confirm(layers)))
                     .ok_or_else(|| io::Error::other("the sandbox told nothing")),
@@ -198,6 +198,7 @@ fn sandbox(group: &str) -> SandboxPolicy {
         may_lack: ResourceName::ALL.into(),
         group: group.to_owned(),
         egress: None,
+        control: None,
     }
 }
 

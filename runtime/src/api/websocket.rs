@@ -4,7 +4,7 @@
 //! Invariant: every frame is bounded; a reader that does not keep up is closed, and has everything
 //! when it subscribes again with the last number that it saw.
 
-mod frame;
+pub(super) mod frame;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::session::may_see;
 use crate::store::StoreError;
 use frame::Frame;
 
-type Stream = TokioIo<Upgraded>;
+pub(super) type Stream = TokioIo<Upgraded>;
 
 /// What a client can say.
 #[derive(Debug, Deserialize)]
@@ -67,7 +67,7 @@ pub(super) async fn open(
 }
 
 /// Checks the opening handshake and returns its answer (RFC 6455, 4.2).
-fn accept(headers: &HeaderMap) -> Result<String, Refused> {
+pub(super) fn accept(headers: &HeaderMap) -> Result<String, Refused> {
     let is = |name, wanted: &str| {
         let value = headers.get(name).and_then(|value| value.to_str().ok());
         value.is_some_and(|value| value.eq_ignore_ascii_case(wanted))
@@ -82,7 +82,7 @@ fn accept(headers: &HeaderMap) -> Result<String, Refused> {
     Ok(STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &text)))
 }
 
-fn not_asked() -> Refused {
+pub(super) fn not_asked() -> Refused {
     let fix = "open it as a WebSocket, version 13";
     invalid(426, "this is no opening of a WebSocket", fix)
 }
@@ -111,7 +111,7 @@ async fn converse(api: &Api, statement: &Statement, stream: Stream) {
 }
 
 /// Hands what the client says on, until it leaves or breaks the rules.
-async fn listen(mut reader: ReadHalf<Stream>, sender: mpsc::Sender<Frame>) {
+pub(super) async fn listen(mut reader: ReadHalf<Stream>, sender: mpsc::Sender<Frame>) {
     while let Ok(frame) = frame::read(&mut reader).await {
         if sender.send(frame).await.is_err() {
             return;
@@ -120,7 +120,7 @@ async fn listen(mut reader: ReadHalf<Stream>, sender: mpsc::Sender<Frame>) {
 }
 
 /// The client is gone or too slow.
-struct Gone;
+pub(super) struct Gone;
 
 struct Conversation<'api> {
     api: &'api Api,
@@ -150,6 +150,7 @@ impl Conversation<'_> {
                     Some(Frame::Text(text)) => self.answer(writer, &text).await?,
                     Some(Frame::Ping(payload)) => give(writer, &Frame::Pong(payload)).await,
                     Some(Frame::Pong(_)) => Ok(()),
+                    Some(Frame::Binary(_)) => return Ok(UNSUPPORTED),
                     Some(Frame::Close(_)) | None => return Ok(NORMAL),
                 },
                 changed = stored.changed() => {
@@ -242,7 +243,7 @@ async fn tell(writer: &mut WriteHalf<Stream>, kind: &str, data: &Value) -> Resul
     give(writer, &Frame::Text(text)).await
 }
 
-async fn give(writer: &mut WriteHalf<Stream>, frame: &Frame) -> Result<(), Gone> {
+pub(super) async fn give(writer: &mut WriteHalf<Stream>, frame: &Frame) -> Result<(), Gone> {
     let written = tokio::time::timeout(SLOW_AFTER, frame::write(writer, frame)).await;
     match written {
         Ok(Ok(())) => Ok(()),
@@ -251,10 +252,11 @@ async fn give(writer: &mut WriteHalf<Stream>, frame: &Frame) -> Result<(), Gone>
 }
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-const NORMAL: u16 = 1000;
+pub(super) const NORMAL: u16 = 1000;
+const UNSUPPORTED: u16 = 1003;
 const INTERNAL: u16 = 1011;
 const TRY_AGAIN: u16 = 1013;
-const SAID_MAX: usize = 16;
+pub(super) const SAID_MAX: usize = 16;
 const EVENTS_MAX: u32 = 200;
 const SLOW_AFTER: Duration = Duration::from_secs(10);
 const COALESCED: Duration = Duration::from_millis(5);

@@ -133,7 +133,7 @@ impl Workspace {
     }
 
     /// Commits all files on top of `parent` if they differ from it. Returns the branch's new commit.
-    async fn commit_files(&self, parent: &str, message: &str) -> Result<String, BranchError> {
+    async fn commit_files(&mut self, parent: &str, message: &str) -> Result<String, BranchError> {
         let filters = self.git.without_filters(&self.in_clone()).await?;
         let whole =
             ["core.sparseCheckout", "index.sparse"].map(|key| (key.to_owned(), "false".to_owned()));
@@ -143,6 +143,7 @@ impl Workspace {
             .settings(whole)
             .arguments(["add", "--all", "--no-warn-embedded-repo", "--", "."]);
         self.git.run(add).await?;
+        self.refuse_settings().await?;
         let write = self
             .inside("write the agent's files")
             .arguments(["write-tree"]);
@@ -165,7 +166,7 @@ impl Workspace {
     }
 
     /// Describes a call inside the clone. It may write the workspace and nothing else.
-    fn inside(&self, what: &'static str) -> Call {
+    pub(super) fn inside(&self, what: &'static str) -> Call {
         Call::new(what, &self.in_clone())
             .work_tree(self.folder.workspace())
             .write(self.folder.workspace())

@@ -64,6 +64,7 @@ impl Workspace {
             base,
             base_branch,
             notes,
+            refused: Vec::new(),
         })
     }
 }
@@ -132,6 +133,7 @@ async fn fill_workspace(
         .arguments([format!("--initial-branch={initial}")]);
     git.run(init).await?;
     set_identity(&workspace.join(".git"))?;
+    make_guarded(&workspace.join(".git"))?;
     let fetch = Call::new("fill the workspace", &clone)
         .work_tree(&workspace)
         .read(&repository)
@@ -146,6 +148,24 @@ async fn fill_workspace(
         .write(&workspace)
         .arguments(["reset", "--hard", "--quiet"]);
     git.run(check_out).await?;
+    Ok(())
+}
+
+/// Makes the folders of git's data that the sandbox guards: a name under which nothing is could not be.
+fn make_guarded(clone: &Path) -> Result<(), BranchError> {
+    for name in GUARDED {
+        let path = clone.join(name);
+        match std::fs::create_dir(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(BranchError::File {
+                    what: "make",
+                    path,
+                    source,
+                });
+            }
+            Ok(()) | Err(_) => (),
+        }
+    }
     Ok(())
 }
 
@@ -207,6 +227,9 @@ pub(super) const FETCH: [&str; 6] = [
     "--no-recurse-submodules",
     "--no-prune",
 ];
+
+/// Folders of git's data that the sandbox lets be read alone.
+const GUARDED: [&str; 3] = ["hooks", "info", "modules"];
 
 /// The project's commit in the runtime's own repository.
 pub(super) const BASE: &str = "refs/loki/base";

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use super::git::Call;
+use super::harvest::is_agents_settings;
 use super::{BranchError, Workspace};
 
 /// What was found; empty is good.
@@ -82,6 +83,9 @@ fn protected(raw: &[u8]) -> Vec<String> {
 }
 
 fn is_protected(path: &str) -> bool {
+    if is_agents_settings(path) {
+        return true;
+    }
     // File systems that fold case would fold a disguise, too.
     let path = path.to_ascii_lowercase();
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -190,6 +194,8 @@ mod tests {
             "Jenkinsfile",
             "deep/.gitattributes",
             ".gitmodules",
+            ".claude/settings.json",
+            "tools/.mcp.json",
         ] {
             assert!(is_protected(path), "{path}");
         }

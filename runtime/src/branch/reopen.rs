@@ -52,6 +52,7 @@ impl Workspace {
             base,
             base_branch: base_branch(folder),
             notes: Vec::new(),
+            refused: Vec::new(),
         })
     }
 }

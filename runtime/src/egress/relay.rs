@@ -227,6 +227,12 @@ async fn resolve(host: &Host, port: u16, trust: Trust) -> Result<Vec<SocketAddr>
             }
         }
     };
+    pinned(found, trust)
+}
+
+/// Judges all that a name leads to, and returns it as what is connected to: one private address among
+/// public ones is enough to refuse, for nobody can tell which of them would be tried.
+fn pinned(found: Vec<SocketAddr>, trust: Trust) -> Result<Vec<SocketAddr>, Refusal> {
     if trust == Trust::Public
         && let Some(place) = found
             .iter()
@@ -357,7 +363,40 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {
-    use super::climbs;
+    use std::net::SocketAddr;
+
+    use super::{Trust, climbs, pinned};
+
+    /// What a resolver that an attacker runs may answer, at once or one after the other.
+    #[test]
+    fn a_name_that_also_leads_to_a_private_place_leads_nowhere() {
+        let found = |addresses: &[&str]| -> Vec<SocketAddr> {
+            let parsed = addresses.iter().map(|address| address.parse());
+            parsed.collect::<Result<_, _>>().expect("addresses")
+        };
+        let public = found(&["93.184.215.14:443", "[2606:2800:21f:cb07::1]:443"]);
+        for private in [
+            "127.0.0.1:443",
+            "10.1.2.3:443",
+            "169.254.169.254:443",
+            "[::1]:443",
+            "[::ffff:127.0.0.1]:443",
+            "[fd00:ec2::254]:443",
+            "0.0.0.0:443",
+        ] {
+            for place in 0..=public.len() {
+                let mut mixed = public.clone();
+                mixed.insert(place, found(&[private])[0]);
+                assert!(
+                    pinned(mixed, Trust::Public).is_err(),
+                    "{private} at {place}"
+                );
+            }
+            assert!(pinned(found(&[private]), Trust::Named).is_ok(), "{private}");
+        }
+        assert!(pinned(Vec::new(), Trust::Public).is_err());
+        assert_eq!(pinned(public.clone(), Trust::Public).ok(), Some(public));
+    }
 
     #[test]
     fn no_path_of_a_route_climbs() {

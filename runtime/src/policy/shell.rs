@@ -4,6 +4,7 @@
 //! silently. Pure: nothing is run or looked up; every walk has a bound.
 
 mod expand;
+mod fold;
 mod run;
 
 use std::collections::BTreeMap;
@@ -101,7 +102,11 @@ impl Shell {
             self.doubt(text, "the grammar cannot be used");
             return None;
         }
-        let Some(tree) = parser.parse(text, None) else {
+        let folded = fold::fold(text);
+        if let Some(why) = folded.doubt {
+            self.doubt(text, why);
+        }
+        let Some(tree) = parser.parse(folded.text.as_bytes(), None) else {
             self.doubt(text, "it cannot be parsed");
             return None;
         };

@@ -294,6 +294,24 @@ proptest! {
 }
 
 #[test]
+fn any_code_point_may_stand_where_the_grammar_asks_for_a_digit() {
+    let policy = defaults();
+    for sign in [
+        '\u{e9}',
+        '\u{660}',
+        '\u{3000}',
+        '\u{fffc}',
+        '\u{1f600}',
+        '\u{10ffff}',
+    ] {
+        for before in ["{", "{1..", "echo a{", "${a:", "<<", "0", "[[ 1 -eq "] {
+            let text = format!("{before}{sign}; rm -rf /");
+            assert_ne!(verdict(&policy, &text), Verdict::Allow, "{text}");
+        }
+    }
+}
+
+#[test]
 fn size_and_nesting_are_bounded() {
     let policy = defaults();
     for text in [

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use jail::sandbox::{HOME, USER_NAME};
 
-use super::{Confined, Profile, Room, Sandbox, WayOut, system};
+use super::{Confined, Profile, Room, Sandbox, WayOut, room, system};
 use crate::folder::SessionFolder;
 
 impl Sandbox {
@@ -42,6 +42,31 @@ impl Sandbox {
             confined.write.push(folder.private());
             confined.read.push(workspace);
         }
+        confined
+    }
+
+    /// Confines the keeper of a long-lived sandbox, which runs a program if one is named.
+    #[must_use]
+    pub fn keeper(
+        &self,
+        profile: &Profile,
+        folder: &SessionFolder,
+        program: Option<Vec<OsString>>,
+        way_out: Option<WayOut>,
+    ) -> Confined {
+        let mut call: Vec<OsString> = vec![room::KEEPER.into(), "keep".into()];
+        if let Some(program) = program {
+            call.push("--".into());
+            call.extend(program);
+        }
+        let profile = Profile {
+            sandbox: true,
+            ..profile.clone()
+        };
+        let mut confined = self.confine(&profile, folder, call, BTreeMap::new(), None, way_out);
+        confined.room = confined
+            .room
+            .map(|room| room.with_keeper(self.0.jail.clone()));
         confined
     }
 

@@ -49,7 +49,7 @@ pub(super) fn list(
             of_layer(
                 "protected git metadata",
                 &sandbox.root,
-                Some("what does not exist when the agent starts is not bound"),
+                Some("new settings of agents are refused when the work is taken over"),
             ),
             of_layer(
                 "read-only root, own user and processes",

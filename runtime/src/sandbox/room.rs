@@ -12,6 +12,7 @@ use jail::sandbox::{Access, Egress, HOME, Mount, ResourceName, Resources, Sandbo
 use tokio::sync::mpsc;
 
 use super::profile::Profile;
+use crate::branch::AGENTS_SETTINGS;
 use crate::egress::{self, Outlet, Pending};
 use crate::folder::SessionFolder;
 
@@ -20,6 +21,8 @@ use crate::folder::SessionFolder;
 pub struct Room {
     pub(super) mounts: Vec<Mount>,
     pub(super) way_out: Option<WayOut>,
+    /// Whether its program is a keeper, with which the runtime talks.
+    pub(super) kept: bool,
 }
 
 /// What a program reaches outside, and who is told of each attempt.
@@ -44,12 +47,9 @@ impl Room {
         match &profile.allowed {
             None => {
                 mounts.push(mount(workspace.clone(), project.clone(), Access::Write));
-                for (name, access) in PROTECTED {
-                    let source = workspace.join(name);
-                    // A name that is bound while nothing is there would leave an empty file behind.
-                    if source.symlink_metadata().is_ok() {
-                        mounts.push(mount(source, project.join(name), *access));
-                    }
+                mounts.push(mount(workspace.join(GIT), project.join(GIT), Access::Write));
+                for name in GIT_READ.iter().chain(&AGENTS_SETTINGS) {
+                    mounts.extend(guard(&workspace, project, name));
                 }
             }
             Some(places) => {
@@ -61,12 +61,33 @@ impl Room {
                         Access::Write,
                     ));
                 }
+                // The runtime commits, so all of git's data can be closed wherever it lies.
+                for name in [GIT].iter().chain(&AGENTS_SETTINGS) {
+                    if places
+                        .iter()
+                        .any(|place| Path::new(name).starts_with(place))
+                    {
+                        mounts.extend(guard(&workspace, project, name));
+                    }
+                }
             }
         }
         Self {
             mounts,
             way_out: None,
+            kept: false,
         }
+    }
+
+    /// Has the room kept by a keeper, whose program lies outside at a place.
+    pub(super) fn with_keeper(mut self, program: PathBuf) -> Self {
+        self.mounts.push(Mount {
+            source: program,
+            target: KEEPER.into(),
+            access: Access::Read,
+        });
+        self.kept = true;
+        self
     }
 
     /// Adds a way out.
@@ -92,6 +113,7 @@ impl Room {
         settings: &Settings,
         group: String,
         door: Option<PathBuf>,
+        control: Option<PathBuf>,
     ) -> SandboxPolicy {
         let some = |limit: u64| (limit > 0).then_some(limit);
         SandboxPolicy {
@@ -111,23 +133,33 @@ impl Room {
                 socket,
                 port: egress::PORT,
             }),
+            control,
         }
     }
 }
 
-/// What of a clone is bound over itself where it exists. `.git` becomes a mount of its own, so that it
-/// can be neither moved away nor replaced; the rest can only be read: settings and programs that git
-/// runs, and the settings of agents, which decide what they ask for.
-pub(super) const PROTECTED: &[(&str, Access)] = &[
-    (".git", Access::Write),
-    (".git/config", Access::Read),
-    (".git/config.worktree", Access::Read),
-    (".git/hooks", Access::Read),
-    (".git/info", Access::Read),
-    (".git/modules", Access::Read),
-    (".agents", Access::Read),
-    (".claude", Access::Read),
-    (".codex", Access::Read),
-    (".gemini", Access::Read),
-    (".mcp.json", Access::Read),
+/// Where the keeper's program appears inside.
+pub(super) const KEEPER: &str = "/run/loki/keeper";
+
+/// Lets what exists of a clone under a name be read only. A name that is bound while nothing is there would
+/// leave an empty file behind.
+fn guard(workspace: &Path, project: &Path, name: &str) -> Option<Mount> {
+    let source = workspace.join(name);
+    source.symlink_metadata().is_ok().then(|| Mount {
+        source,
+        target: project.join(name),
+        access: Access::Read,
+    })
+}
+
+/// A mount of its own, so that it can be neither moved away nor replaced.
+const GIT: &str = ".git";
+
+/// Settings and programs that git runs.
+const GIT_READ: [&str; 5] = [
+    ".git/config",
+    ".git/config.worktree",
+    ".git/hooks",
+    ".git/info",
+    ".git/modules",
 ];

@@ -13,6 +13,7 @@ use std::time::Duration;
 use jail::request::GRACE_MAX;
 use jail::{Exit, Layers, Report, Request, StoppedBy};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::UnixListener;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::time::Instant;
 
@@ -31,6 +32,8 @@ pub struct Tree {
     files: Files,
     /// The tree's way out, if it has one; it ends with the tree.
     _door: Option<Door>,
+    /// Where its keeper comes to talk, if it has one.
+    control: Option<UnixListener>,
     bytes_left: u64,
     bytes_max: u64,
     cut: Option<Cut>,
@@ -100,6 +103,7 @@ pub(super) struct Files {
     pub(super) report: PathBuf,
     pub(super) layers: PathBuf,
     pub(super) door: PathBuf,
+    pub(super) control: PathBuf,
 }
 
 impl Finished {
@@ -115,6 +119,7 @@ impl Tree {
         mut child: Child,
         files: Files,
         door: Option<Door>,
+        control: Option<UnixListener>,
         bytes_max: u64,
     ) -> Result<Self, SandboxError> {
         let gone = || SandboxError::NotRun("its supervisor has ended".to_owned());
@@ -126,11 +131,17 @@ impl Tree {
             child,
             files,
             _door: door,
+            control,
             bytes_left: bytes_max,
             bytes_max,
             cut: None,
             said: Vec::new(),
         })
+    }
+
+    /// Takes the place at which the tree's keeper comes to talk; there is one once, and only for a keeper.
+    pub fn control(&mut self) -> Option<UnixListener> {
+        self.control.take()
     }
 
     /// Returns the process id of the tree's supervisor.
@@ -298,13 +309,14 @@ impl Files {
             report: file("report"),
             layers: file("layers"),
             door: file("door"),
+            control: file("control"),
         }
     }
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        for path in [&self.policy, &self.report, &self.layers] {
+        for path in [&self.policy, &self.report, &self.layers, &self.control] {
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::debug!(path = %path.display(), %error, "jail file not removed");

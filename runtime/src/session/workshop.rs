@@ -21,6 +21,7 @@ use crate::agent_audit::AgentAuditError;
 use crate::branch::{BranchError, Credential, Protection, Workspace};
 use crate::clock;
 use crate::folder::{FolderError, SessionFolder};
+use crate::operation::CounterError;
 use crate::provider::version::Unfit;
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::store::{NewEvent, StoreError};
@@ -54,6 +55,9 @@ pub(super) enum WorkError {
     /// A gate cannot be asked; then it stays shut.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// The agent's program would have nowhere to ask.
+    #[error(transparent)]
+    Counter(#[from] CounterError),
     /// The provider's program cannot be asked.
     #[error("cannot start {program}: {why}; fix: {fix}")]
     Provider {
@@ -144,7 +148,9 @@ impl<'work> Workshop<'work> {
     /// Commits what the agent left and returns the number of files that changed.
     pub(super) async fn checkpoint(&mut self, iteration: u32) -> Result<u32, WorkError> {
         let message = format!("{}: iteration {iteration}", self.live.view().prd);
-        let Some(checkpoint) = self.workspace.checkpoint(&message).await? else {
+        let checkpoint = self.workspace.checkpoint(&message).await?;
+        self.tell_refused().await?;
+        let Some(checkpoint) = checkpoint else {
             return Ok(0);
         };
         let details = json!({
@@ -162,6 +168,25 @@ impl<'work> Workshop<'work> {
         }
         self.live.happened(events).await?;
         Ok(checkpoint.files_changed)
+    }
+
+    /// Tells of files of the agent that were not taken over.
+    async fn tell_refused(&mut self) -> Result<(), WorkError> {
+        let refused = self.workspace.take_refused();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let details = json!({ "files": refused });
+        let agent = self.live.assignment().provider.name();
+        self.trail
+            .tell(self.live, "files_refused", agent, details)
+            .await?;
+        let text = "new settings of agents were refused and removed";
+        let data = json!({ "text": text, "files": refused });
+        self.live
+            .happened(vec![NewEvent::new("note", data)])
+            .await?;
+        Ok(())
     }
 
     /// Hands the work over; only what is done may move the project's own branch.

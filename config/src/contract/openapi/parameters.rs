@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::contract::learning::{IMPORT_MAX, LearningKind, TEXT_BYTES_MAX, Trust};
 use crate::contract::registry::{DISCOVER_DEPTH_MAX, TaskStatus};
+use crate::contract::sandbox::COMMAND_BYTES_MAX;
 
 /// One query parameter: its name, its kind, what it does.
 type Parameter = (&'static str, Kind, &'static str);
@@ -73,6 +74,16 @@ pub(super) fn body_of(name: &str) -> Option<Value> {
                 "tighten": { "type": "object" },
             },
         }),
+        "sandbox.start" => json!({
+            "type": "object",
+            "required": ["project"],
+            "properties": {
+                "project": { "type": "string", "description": "Absolute path of a git repository." },
+                "name": { "type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,39}$" },
+                "command": { "type": "string", "minLength": 1, "maxLength": COMMAND_BYTES_MAX },
+                "allowed_paths": { "type": "array", "items": text() },
+            },
+        }),
         "project.register" => json!({
             "type": "object",
             "required": ["path"],
@@ -138,6 +149,30 @@ const QUERIES: &[(&str, &[Parameter])] = &[
         &[
             ("after", Kind::Number, "Events with a higher number."),
             LIMIT,
+        ],
+    ),
+    (
+        "sandbox.log",
+        &[(
+            "after",
+            Kind::Number,
+            "From this place on, which the last answer named.",
+        )],
+    ),
+    (
+        "sandbox.shell",
+        &[
+            (
+                "columns",
+                Kind::Number,
+                "Characters in a line of the terminal.",
+            ),
+            ("rows", Kind::Number, "Lines of the terminal."),
+            (
+                "terminal",
+                Kind::Text,
+                "What kind of terminal it is, for TERM.",
+            ),
         ],
     ),
     (

@@ -203,6 +203,27 @@ pub static OPERATIONS: &[Operation] = &[
         "command",
         "Tells what the command policy says of a command.",
     ),
+    Operation::read("sandbox.list", "/api/sandboxes", Scope::Read).on(
+        "sandbox",
+        "Lists long-lived sandboxes, the last made first.",
+    ),
+    Operation::change("sandbox.start", "/api/sandboxes", Scope::Control)
+        .on("sandbox", "Starts a long-lived sandbox of a project."),
+    Operation::read("sandbox.show", "/api/sandboxes/{id}", Scope::Read)
+        .on("sandbox", "Tells everything about one sandbox."),
+    Operation::removal("sandbox.remove", "/api/sandboxes/{id}", Scope::Control).on(
+        "sandbox",
+        "Removes an ended sandbox and what is kept of it.",
+    ),
+    Operation::read("sandbox.log", "/api/sandboxes/{id}/log", Scope::Read)
+        .on("sandbox", "Shows what a sandbox's programs wrote."),
+    Operation::change("sandbox.stop", "/api/sandboxes/{id}/stop", Scope::Control)
+        .idempotent()
+        .on("sandbox", "Ends a sandbox and hands its work over."),
+    Operation::read("sandbox.shell", "/api/sandboxes/{id}/shell", Scope::All)
+        .as_change()
+        .streaming()
+        .on("sandbox", "Opens a shell in a sandbox, as a WebSocket."),
     Operation::read("project.list", "/api/registry/projects", Scope::Read)
         .on("project", "Lists the registered projects, by path."),
     Operation::change("project.register", "/api/registry/projects", Scope::Control)

@@ -57,7 +57,7 @@ fn read(response: Response) -> Result<Vec<u8>, Failure> {
     Ok(body)
 }
 
-fn failure(status: u16, body: &[u8], credential: Option<&Credential>) -> Failure {
+pub(super) fn failure(status: u16, body: &[u8], credential: Option<&Credential>) -> Failure {
     let problem: Option<Problem> = serde_json::from_slice(body).ok();
     let Some(problem) = problem else {
         return Failure::new(

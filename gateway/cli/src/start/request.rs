@@ -51,7 +51,7 @@ fn tightening<'a>(
     Ok(tighten)
 }
 
-fn read<'a, T: Value>(
+pub(crate) fn read<'a, T: Value>(
     variable: &impl Fn(&str) -> Option<&'a str>,
     name: &str,
 ) -> Result<Option<T>, Failure> {
@@ -107,7 +107,7 @@ fn find(directory: &Path) -> Option<PathBuf> {
 }
 
 /// Returns the project's absolute path.
-fn project(directory: &Path, named: Option<&Path>) -> Result<String, Failure> {
+pub(crate) fn project(directory: &Path, named: Option<&Path>) -> Result<String, Failure> {
     let folder = match named {
         Some(path) => directory.join(path),
         None => repository(directory).ok_or_else(|| {

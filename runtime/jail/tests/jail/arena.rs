@@ -78,6 +78,7 @@ impl Arena {
             may_lack: std::collections::BTreeSet::new(),
             group: format!("loki-test-{}-{}", std::process::id(), number()),
             egress: None,
+            control: None,
         });
         Some(arena)
     }

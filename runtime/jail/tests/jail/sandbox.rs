@@ -384,3 +384,52 @@ fn a_tree_is_frozen_from_outside() {
     tree.ask(Request::Kill);
     assert_eq!(tree.end().report.map(|report| report.survivors), Some(0));
 }
+
+#[test]
+fn a_tree_that_never_stops_starting_processes_is_halted_and_goes_on() {
+    let Some(arena) = Arena::sandboxed() else {
+        return;
+    };
+    let script =
+        "touch ready; while :; do for i in 1 2 3 4; do (echo >>counter) & done; wait; done";
+    let mut tree = arena.start(script);
+    until("the program runs", || arena.inside("counter").exists());
+    let supervisor = tree.child.id();
+    let length = || fs::metadata(arena.inside("counter")).unwrap().len();
+    for _ in 0..5 {
+        tree.ask(Request::Freeze);
+        until("all is halted", || {
+            jail::tree::is_frozen(supervisor).unwrap()
+        });
+        let still = length();
+        assert!(jail::tree::is_frozen(supervisor).unwrap());
+        assert_eq!(length(), still);
+        tree.ask(Request::Thaw);
+        until("it goes on", || length() > still);
+    }
+    tree.ask(Request::Kill);
+    assert_eq!(tree.end().report.map(|report| report.survivors), Some(0));
+}
+
+#[test]
+fn groups_go_with_their_tree() {
+    let Some(mut arena) = Arena::sandboxed() else {
+        return;
+    };
+    let group = arena.sandbox().group.clone();
+    let left = || {
+        let found = command("find")
+            .args(["/sys/fs/cgroup", "-type", "d", "-name", &group])
+            .output()
+            .unwrap();
+        String::from_utf8(found.stdout).unwrap()
+    };
+    let mut tree = arena.start("touch ready; exec sleep 600");
+    until("the program runs", || arena.inside("ready").exists());
+    if is_root() && fs::exists("/sys/fs/cgroup/freezer/cgroup.procs").unwrap() {
+        assert!(left().contains("/freezer/"), "{}", left());
+    }
+    tree.ask(Request::Kill);
+    assert_eq!(tree.end().report.map(|report| report.survivors), Some(0));
+    assert_eq!(left(), "");
+}

@@ -26,12 +26,16 @@ use crate::api::listen::{Door, Gateway, Lock};
 use crate::api::serve::Server;
 use crate::api::{Api, router};
 use crate::approval::Desk;
+use crate::branch::Credential;
 use crate::clock;
+use crate::egress::Outlet;
 use crate::policy::Policy;
 use crate::provider::Providers;
 use crate::registry::Registry;
-use crate::sandbox::Profile;
+use crate::sandbox::{Profile, Sandbox};
 use crate::session::live::Live;
+use crate::session::run::Agency;
+use crate::session::standing::Standing;
 use crate::session::{DiffError, Ending, Sessions, Worker};
 use crate::store::Store;
 
@@ -100,6 +104,7 @@ impl Called {
     }
 
     pub(super) async fn with_settings(more: &str) -> Self {
+        crate::scene::build_jail();
         let directory = tempfile::tempdir().expect("temporary directory");
         let root = directory.path().canonicalize().expect("canonical");
         let project = root.join("projects/my-app");
@@ -117,10 +122,22 @@ impl Called {
         let policy = Policy::new(&settings.commands).expect("policy");
         let gatekeeper = Arc::new(desk.clone());
         let worker = Arc::new(UntilStopped);
+        let sandbox = Sandbox::probe(&settings.home, &settings.jail, &settings.sandbox);
+        let outlet = Outlet::from_settings(&settings.egress, &BTreeMap::new());
+        let agency = Agency::new(
+            Arc::clone(&settings),
+            sandbox.expect("sandbox"),
+            outlet.expect("outlet"),
+            gatekeeper.clone(),
+            Credential::new(None),
+        );
+        let standing = Standing::new(Arc::new(agency), store.clone(), policy.clone())
+            .await
+            .expect("standing");
         let sessions = Sessions::new(settings, providers, store.clone(), worker, gatekeeper);
         let verifier = Verifier::new(vec![key(KEY)], clock::now().timestamp_millis() - 60_000);
         let api = Api::new(
-            sessions.clone(),
+            (sessions.clone(), standing),
             store.clone(),
             registry,
             (desk, policy),

@@ -9,9 +9,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Frame {
+pub(in crate::api) enum Frame {
     /// A message.
     Text(String),
+    /// Bytes, such as what is typed at a terminal.
+    Binary(Vec<u8>),
     /// Asks for a pong.
     Ping(Vec<u8>),
     /// Answers a ping.
@@ -22,13 +24,14 @@ pub(super) enum Frame {
 
 impl Frame {
     /// Builds the end of a connection.
-    pub(super) fn close(code: u16) -> Self {
+    pub(in crate::api) fn close(code: u16) -> Self {
         Self::Close(code.to_be_bytes().to_vec())
     }
 
     const fn opcode(&self) -> u8 {
         match self {
             Self::Text(_) => TEXT,
+            Self::Binary(_) => BINARY,
             Self::Close(_) => CLOSE,
             Self::Ping(_) => PING,
             Self::Pong(_) => PONG,
@@ -38,7 +41,10 @@ impl Frame {
     fn payload(&self) -> &[u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
-            Self::Ping(payload) | Self::Pong(payload) | Self::Close(payload) => payload,
+            Self::Binary(payload)
+            | Self::Ping(payload)
+            | Self::Pong(payload)
+            | Self::Close(payload) => payload,
         }
     }
 }
@@ -73,6 +79,7 @@ pub(super) async fn read(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Fr
         TEXT => String::from_utf8(payload)
             .map(Frame::Text)
             .map_err(|_| broken("it is no text")),
+        BINARY => Ok(Frame::Binary(payload)),
         CLOSE => Ok(Frame::Close(payload)),
         PING => Ok(Frame::Ping(payload)),
         PONG => Ok(Frame::Pong(payload)),
@@ -113,6 +120,7 @@ const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
 const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
@@ -136,7 +144,7 @@ mod tests {
             Vec::new(),
             vec![0x81, 0x01, b'x'],
             masked(0x01, &[0x81], b"x"),
-            masked(0x82, &[0x81], b"x"),
+            masked(0x83, &[0x81], b"x"),
             masked(0x81, &[0x81], b"\xff"),
             [&[0x81, 0xff][..], &long, &[0; 4]].concat(),
         ] {

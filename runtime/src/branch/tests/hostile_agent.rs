@@ -258,3 +258,33 @@ async fn unsound_objects_do_not_leave_the_workspace() {
     );
     assert_handed_over(&scene, &workspace, &before);
 }
+
+#[tokio::test]
+async fn settings_of_agents_that_appear_are_refused_wherever_and_however() {
+    let (scene, mut workspace, _) = check(
+        "echo x > new
+        mkdir -p .claude/hooks deep/.Codex
+        echo x > .claude/settings.json; echo x > .claude/hooks/a; echo x > deep/.Codex/config.toml
+        ln -s /etc/passwd .mcp.json
+        mkdir .gemini; echo x > .gemini/x; git add .gemini; git commit -qm settings",
+    )
+    .await;
+    assert_eq!(files(&scene, &workspace), "README\nnew");
+    let mut refused = workspace.take_refused();
+    refused.sort();
+    assert_eq!(
+        refused,
+        [
+            ".claude/hooks/a",
+            ".claude/settings.json",
+            ".gemini/x",
+            ".mcp.json",
+            "deep/.Codex/config.toml"
+        ]
+    );
+    for name in [".claude", ".gemini", ".mcp.json", "deep"] {
+        let left = workspace.directory().join(name);
+        assert!(left.symlink_metadata().is_err(), "{name}");
+    }
+    assert!(workspace.take_refused().is_empty());
+}

@@ -123,7 +123,7 @@ impl Shell {
         let inner = braced.unwrap_or(text);
         let name: String = inner
             .chars()
-            .take_while(|sign| sign.is_alphanumeric() || *sign == '_')
+            .take_while(|sign| sign.is_ascii_alphanumeric() || *sign == '_')
             .collect();
         let rest = inner.get(name.len()..).unwrap_or("");
         self.children(node, source, &Input::Inherited);
