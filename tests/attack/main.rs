@@ -11,7 +11,11 @@
 )]
 
 mod containers;
+mod hundred_times;
 mod idle_connections;
+mod large_answers;
 mod manifests;
+mod scanners;
 mod slow_clients;
+mod soak;
 mod vendors;

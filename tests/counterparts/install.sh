@@ -89,6 +89,7 @@ install() {
             install vendors
             install kubernetes-validate
             install openapi-spec-validator
+            install scanners
             install slow-clients
             ;;
         docker)
@@ -107,6 +108,13 @@ install() {
         prometheus) system promtool prometheus ;;
         prometheus-client) python prometheus_client 0.22.1 ;;
         rsyslog) system rsyslogd rsyslog rsyslog-gnutls ;;
+        scanners)
+            system testssl testssl.sh bsdmainutils dnsutils xxd
+            system nmap nmap
+            system h2load nghttp2-client
+            system varnishtest varnish
+            python sslyze 6.3.1
+            ;;
         slow-clients) system slowhttptest slowhttptest ;;
         vendors)
             node_package @anthropic-ai/claude-code 2.1.332

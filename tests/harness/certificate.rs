@@ -196,7 +196,7 @@ impl Authority {
         self.directory.join(format!("{}-ca.pem", self.name))
     }
 
-    /// Vouches for a server on this machine for two months, in a way that strict checkers accept.
+    /// Vouches for a server on this machine for less than three months, in a way that strict checkers accept.
     ///
     /// # Panics
     /// When it cannot.
@@ -215,7 +215,7 @@ impl Authority {
             date_time_ymd(time.year(), part(time.month()), part(time.day()))
         };
         parameters.not_before = day(-1);
-        parameters.not_after = day(60);
+        parameters.not_after = day(80);
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = parameters.signed_by(&key, &self.issuer);
         let certificate = certificate.expect("a certificate can be made");
