@@ -24,6 +24,7 @@ mod client_certificates;
 mod command_line;
 mod confinement;
 mod crash;
+mod dangers;
 mod dashboard;
 mod deployment_files;
 mod doctor;
