@@ -20,7 +20,7 @@ pub use publish::PullRequest;
 use autonomy::{Approvals, Autonomy};
 use commands::Commands;
 pub use egress::{Egress, EgressRoute, KeySource};
-pub use sandbox::Sandbox;
+pub use sandbox::{Backend, Sandbox};
 
 /// Everything that the runtime is told.
 #[derive(Clone, Debug)]

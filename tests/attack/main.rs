@@ -10,6 +10,7 @@
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
 
+mod container_sandbox;
 mod containers;
 mod idle_connections;
 mod manifests;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::agent::Agent;
 use crate::certificate::Certificate;
 use crate::client::Client;
+use crate::engine::give;
 use crate::installation::Installation;
 use crate::poll;
 use crate::process;
@@ -30,9 +31,17 @@ pub struct Builder {
     runtime_settings: String,
     jail_settings: String,
     gateway_settings: String,
+    user: Option<u32>,
 }
 
 impl Builder {
+    /// Runs both daemons as this user, to whom everything is given. Needs root.
+    #[must_use]
+    pub const fn as_user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
     /// Demands bearer tokens.
     #[must_use]
     pub fn with_tokens(self) -> Self {
@@ -140,7 +149,9 @@ impl Builder {
             installation: self.installation,
             gateway: None,
             runtime: None,
+            user: self.user,
         };
+        deployment.give(deployment.root());
         if self.runtime {
             deployment.start_runtime();
         }
@@ -179,6 +190,7 @@ pub struct Deployment {
     installation: Installation,
     gateway: Option<Child>,
     runtime: Option<Child>,
+    user: Option<u32>,
 }
 
 impl Deref for Deployment {
@@ -203,6 +215,7 @@ impl Deployment {
             runtime_settings: String::new(),
             jail_settings: String::new(),
             gateway_settings: String::new(),
+            user: None,
         }
     }
 
@@ -364,7 +377,16 @@ impl Deployment {
             .expect("a log file");
         // An ignored signal stays ignored after exec, so that a file-size limit of 0 is an error of
         // the write, as a full disk is.
-        self.foreign_command("sh")
+        let mut shell = match self.user {
+            Some(user) => {
+                let mut narrowed = self.foreign_command("setpriv");
+                narrowed.args([format!("--reuid={user}"), format!("--regid={user}")]);
+                narrowed.args(["--clear-groups", "sh"]);
+                narrowed
+            }
+            None => self.foreign_command("sh"),
+        };
+        shell
             .args(["-c", "trap '' XFSZ; exec \"$0\""])
             .arg(programs::path(program))
             .stdin(Stdio::null())
@@ -372,6 +394,16 @@ impl Deployment {
             .stderr(log)
             .spawn()
             .expect("the daemon starts")
+    }
+
+    /// Gives a folder and everything in it to the user of the daemons.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn give(&self, path: &Path) {
+        if let Some(user) = self.user {
+            give(path, &format!("{user}:{user}"));
+        }
     }
 
     fn log_path(&self, program: &str) -> PathBuf {

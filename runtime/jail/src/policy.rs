@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layers::LayerName;
 use crate::private_file;
-use crate::sandbox::{Access, SandboxPolicy};
+use crate::sandbox::{Access, Contained, SandboxPolicy};
 
 /// Says what one process tree may reach. Everything that is not listed is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,9 @@ pub struct Policy {
     /// `working_directory` and `terminals` are names inside.
     #[serde(default)]
     pub sandbox: Option<SandboxPolicy>,
+    /// What is asked for inside a container; none is the base jail alone. Not together with `sandbox`.
+    #[serde(default)]
+    pub contained: Option<Contained>,
 }
 
 /// Limits of each process, on top of those it inherits. Core dumps are always off.
@@ -141,6 +144,7 @@ impl Policy {
             may_be_missing: BTreeSet::new(),
             terminals: Vec::new(),
             sandbox: None,
+            contained: None,
         }
     }
 
@@ -198,6 +202,9 @@ impl Policy {
     /// [`PolicyError::Invalid`] naming the first field that breaks a rule.
     pub fn check(&self) -> Result<(), PolicyError> {
         let invalid = |what: String| Err(PolicyError::Invalid { what });
+        if self.sandbox.is_some() && self.contained.is_some() {
+            return invalid("both a sandbox and a container are asked for".to_owned());
+        }
         if self.version != POLICY_VERSION {
             return invalid(format!(
                 "version is {}, known is {POLICY_VERSION}",
@@ -326,6 +333,22 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
+        let both = Some("both a sandbox and a container are asked for");
+        check(
+            |p| {
+                p.contained = Some(Contained::default());
+                p.sandbox = Some(SandboxPolicy {
+                    mounts: Vec::new(),
+                    temporary_bytes_max: 1,
+                    resources: crate::sandbox::Resources::default(),
+                    may_lack: BTreeSet::new(),
+                    group: "g".to_owned(),
+                    egress: None,
+                    control: None,
+                });
+            },
+            both,
+        );
         check(|p| p.version = 2, Some("version is 2, known is 1"));
         check(|p| p.umask = 0o1000, Some("umask 1000 is greater than 777"));
         check(
