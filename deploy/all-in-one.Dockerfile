@@ -16,7 +16,7 @@ WORKDIR /source
 COPY . .
 RUN cargo build --profile dist --locked --bins \
     && install -D -t /programs target/dist/loki-gateway target/dist/loki-runtime \
-        target/dist/loki-jail target/dist/loki
+        target/dist/loki-jail target/dist/loki-hook target/dist/loki
 
 FROM ${PROGRAMS} AS programs
 
@@ -33,7 +33,7 @@ RUN useradd --uid ${USER_ID} --create-home --shell /usr/sbin/nologin appuser \
     && install -d -o appuser -m 0700 /home/appuser/.loki \
     && install -d -o appuser -m 0750 /projects
 COPY --from=programs /programs/loki-gateway /programs/loki-runtime /programs/loki-jail \
-    /programs/loki /usr/local/bin/
+    /programs/loki-hook /programs/loki /usr/local/bin/
 ENV HOME=/home/appuser LOKI_WORKSPACE_ROOTS=/projects
 USER appuser
 WORKDIR /home/appuser

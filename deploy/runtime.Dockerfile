@@ -14,8 +14,9 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
-RUN cargo build --profile dist --locked --bin loki-runtime --bin loki-jail --bin loki \
-    && install -D -t /programs target/dist/loki-runtime target/dist/loki-jail target/dist/loki
+RUN cargo build --profile dist --locked --bin loki-runtime --bin loki-jail --bin loki-hook --bin loki \
+    && install -D -t /programs target/dist/loki-runtime target/dist/loki-jail target/dist/loki-hook \
+        target/dist/loki
 
 FROM ${PROGRAMS} AS programs
 
@@ -35,7 +36,8 @@ RUN groupadd --gid ${GROUP_ID} loki \
     && useradd --uid ${USER_ID} --gid loki --create-home --shell /usr/sbin/nologin appuser \
     && install -d -o appuser -g loki -m 0700 /home/appuser/.loki \
     && install -d -o appuser -g loki -m 0750 /run/loki /projects
-COPY --from=programs /programs/loki-runtime /programs/loki-jail /programs/loki /usr/local/bin/
+COPY --from=programs /programs/loki-runtime /programs/loki-jail /programs/loki-hook /programs/loki \
+    /usr/local/bin/
 ENV HOME=/home/appuser \
     LOKI_RUNTIME_SOCKET=/run/loki/runtime.sock \
     LOKI_STATEMENT_KEY=/run/loki/statement.key \

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::gateway::{self, Loaded, Log};
 use crate::home::Home;
 use crate::load::{Key, Mistakes, Reader, Sources};
-pub use providers::{Budget, Dialect, Price, Provider};
+pub use providers::{Asks, Budget, Dialect, Price, Provider};
 pub use publish::PullRequest;
 
 use autonomy::{Approvals, Autonomy};

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use crate::limits;
 use crate::refusal::Refusal;
 use crate::request::RequestRecord;
+use crate::stream::{Ending, Vigil};
 
 /// The header that names a request in the audit trail.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -128,8 +129,8 @@ impl Answer {
     }
 }
 
-/// An answer that comes piece by piece. A piece that is an error ends the connection, so that the
-/// caller sees that something is missing.
+/// An answer that comes piece by piece, while the caller may have it. A piece that is an error ends the
+/// connection, so that the caller sees that something is missing; so does a credential that ends.
 #[derive(Debug)]
 pub(crate) struct Pieces {
     /// The media type.
@@ -142,11 +143,12 @@ impl Pieces {
     /// Writes the answer as its pieces come; `HEAD` gets the header alone.
     ///
     /// # Errors
-    /// When the peer is gone, or a piece is an error.
+    /// When the peer is gone, a piece is an error, or the caller may not have the rest.
     pub(crate) async fn write(
         mut self,
         session: &mut Session,
         record: &mut RequestRecord,
+        mut vigil: Vigil<'_>,
     ) -> pingora::Result<()> {
         let mut header = header(200, self.content_type, session, record)?;
         let request = session.req_header();
@@ -160,13 +162,33 @@ impl Pieces {
         if head_only {
             return Ok(());
         }
-        while let Some(piece) = self.body.recv().await {
+        loop {
+            let Some(piece) = vigil.while_admitted(self.body.recv()).await else {
+                return cut(record);
+            };
+            let Some(piece) = piece else {
+                return session.write_response_body(None, true).await;
+            };
             let piece = internal(piece, "the answer cannot be continued")?;
-            record.answer_bytes += piece.len() as u64;
-            session.write_response_body(Some(piece), false).await?;
+            let length = piece.len() as u64;
+            let writing = session.write_response_body(Some(piece), false);
+            match vigil.while_admitted(writing).await {
+                Some(written) => written?,
+                None => return cut(record),
+            }
+            record.answer_bytes += length;
         }
-        session.write_response_body(None, true).await
     }
+}
+
+/// Ends an answer in the middle because the credential has ended.
+fn cut(record: &mut RequestRecord) -> pingora::Result<()> {
+    record.streamed(Ending::Credential.name());
+    Error::e_explain(
+        ErrorType::ConnectionClosed,
+        "the caller may not have the rest of the answer",
+    )
+    .map_err(|error: Box<Error>| error.into_down())
 }
 
 /// Begins the header of an answer of our own.

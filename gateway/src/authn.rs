@@ -69,7 +69,7 @@ pub(crate) async fn authenticate(
         if header.headers.contains_key("authorization") {
             return Err(Refusal::TwoCredentials);
         }
-        return judge(by_certificate);
+        return judge(unless_withdrawn(by_certificate, schemes, now));
     }
     let by_issuer = oidc::authenticate(header, schemes.issuers, now, patient).await;
     let answer = match by_issuer {
@@ -77,15 +77,26 @@ pub(crate) async fn authenticate(
             Some(tokens) => bearer::authenticate(header, &tokens.load(), client, now),
             None => bearer::switched_off(header),
         },
-        // What was verified once is remembered, so this is asked each time.
+        Answer::Authenticated(_) | Answer::Failed(_) | Answer::Unavailable => {
+            unless_withdrawn(by_issuer, schemes, now)
+        }
+    };
+    judge(answer)
+}
+
+/// What was verified once is remembered, and a connection lives long, so this is asked each time.
+fn unless_withdrawn(answer: Answer, schemes: &Schemes<'_>, now: DateTime<Utc>) -> Answer {
+    match answer {
         Answer::Authenticated(ref credential)
             if !credential.holds(&schemes.withdrawn.load(), now) =>
         {
-            Answer::Failed(CredentialFault::Jwt("jwt_withdrawn"))
+            Answer::Failed(credential.kind.withdrawn())
         }
-        Answer::Authenticated(_) | Answer::Failed(_) | Answer::Unavailable => by_issuer,
-    };
-    judge(answer)
+        Answer::Authenticated(_)
+        | Answer::NotRequested
+        | Answer::Failed(_)
+        | Answer::Unavailable => answer,
+    }
 }
 
 fn judge(answer: Answer) -> Result<Arc<Credential>, Refusal> {

@@ -128,6 +128,41 @@ pub fn load(pair: &Pair, now: DateTime<Utc>) -> Result<ServerCertificate, Certif
     })
 }
 
+/// How long a certificate lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Whose it is.
+    pub subject: String,
+    /// The last second in which it is valid.
+    pub until: DateTime<Utc>,
+}
+
+/// Returns how long each certificate of a file lives, in its order.
+///
+/// # Errors
+/// When the file cannot be read, or holds something else or nothing.
+pub fn lives(path: &Path) -> Result<Vec<Life>, CertificateError> {
+    let not_pem = || CertificateError::NotPem {
+        what: "certificate",
+        path: path.to_owned(),
+    };
+    let chain = read_chain(path)?;
+    if chain.is_empty() {
+        return Err(not_pem());
+    }
+    chain
+        .iter()
+        .map(|one| {
+            let (_, parsed) = parse_x509_certificate(one).map_err(|_| not_pem())?;
+            let until = parsed.validity().not_after.timestamp();
+            Ok(Life {
+                subject: parsed.subject().to_string(),
+                until: DateTime::from_timestamp(until, 0).unwrap_or(DateTime::<Utc>::MAX_UTC),
+            })
+        })
+        .collect()
+}
+
 /// Makes the keys of session tickets, which the library rotates. They outlive a reload, so that a
 /// client resumes its session after one.
 ///

@@ -13,8 +13,9 @@ use config::contract::id::TokenId;
 use config::contract::scope::Role;
 use config::rate::Rate;
 
+use crate::refusal::CredentialFault;
 use crate::tokens::index::Index;
-use crate::tokens::withdrawal::Traits;
+use crate::tokens::withdrawal::{CERTIFICATES, Traits};
 
 /// A good credential.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,13 +34,24 @@ pub struct Credential {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A client's certificate of the connection.
-    Certificate,
+    Certificate(Shown),
     /// None: a public operation, or the operating system's own word.
     Nothing,
     /// An opaque token of our own.
     Token(TokenId),
     /// A JSON Web Token of another issuer.
     Jwt(Issued),
+}
+
+/// What a client's certificate says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The name that a rule matched, as the rule has it.
+    pub name: String,
+    /// Its SHA-256 (DER).
+    pub sha256: [u8; 32],
+    /// From when on it is valid, which counts as when it was issued.
+    pub valid_from: Option<DateTime<Utc>>,
 }
 
 /// What a JSON Web Token says of its own making.
@@ -61,6 +73,20 @@ pub struct Issued {
     pub rules: Vec<String>,
 }
 
+impl Kind {
+    /// Returns what is at fault with a credential of this kind that somebody took back.
+    #[must_use]
+    pub fn withdrawn(&self) -> CredentialFault {
+        match self {
+            Self::Certificate(_) => CredentialFault::Certificate("certificate_withdrawn"),
+            Self::Token(id) => CredentialFault::Revoked {
+                token_id: id.clone(),
+            },
+            Self::Nothing | Self::Jwt(_) => CredentialFault::Jwt("jwt_withdrawn"),
+        }
+    }
+}
+
 impl Credential {
     /// Wraps a caller who brought no credential.
     #[must_use]
@@ -78,7 +104,7 @@ impl Credential {
     pub const fn token_id(&self) -> Option<&TokenId> {
         match &self.kind {
             Kind::Token(id) => Some(id),
-            Kind::Certificate | Kind::Nothing | Kind::Jwt(_) => None,
+            Kind::Certificate(_) | Kind::Nothing | Kind::Jwt(_) => None,
         }
     }
 
@@ -89,21 +115,35 @@ impl Credential {
             return false;
         }
         match &self.kind {
-            Kind::Certificate | Kind::Nothing => true,
             Kind::Token(id) => index.accepts(id, now),
-            Kind::Jwt(issued) => !index.withdraws(&self.traits(issued)),
+            Kind::Certificate(_) | Kind::Nothing | Kind::Jwt(_) => {
+                !self.traits().is_some_and(|traits| index.withdraws(&traits))
+            }
         }
     }
 
-    /// Returns what a withdrawal is compared with.
+    /// Returns what a withdrawal is compared with; none for tokens of our own, whose records are
+    /// compared, and where there is no credential.
     #[must_use]
-    pub fn traits<'a>(&'a self, issued: &'a Issued) -> Traits<'a> {
-        Traits {
-            issuer: Some(&issued.issuer),
-            subject: Some(&issued.subject),
-            role: issued.role,
-            scopes: self.caller.scopes,
-            issued_at: issued.issued_at,
+    pub fn traits(&self) -> Option<Traits<'_>> {
+        match &self.kind {
+            Kind::Nothing | Kind::Token(_) => None,
+            Kind::Certificate(shown) => Some(Traits {
+                issuer: Some(CERTIFICATES),
+                subject: Some(&shown.name),
+                role: None,
+                scopes: self.caller.scopes,
+                sha256: Some(&shown.sha256),
+                issued_at: shown.valid_from,
+            }),
+            Kind::Jwt(issued) => Some(Traits {
+                issuer: Some(&issued.issuer),
+                subject: Some(&issued.subject),
+                role: issued.role,
+                scopes: self.caller.scopes,
+                sha256: None,
+                issued_at: issued.issued_at,
+            }),
         }
     }
 }

@@ -11,6 +11,7 @@ use config::home::Home;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::authn::oidc;
 use crate::authn::oidc::claims;
 use crate::authn::oidc::fault::Fault;
 use crate::authn::oidc::jws::{self, Opened, Sealed};
@@ -203,7 +204,7 @@ impl Replay {
                 self.passed("claims", "in order");
                 let longest = found.grants.lifetime_max.unwrap_or(issuer.lifetime_max);
                 self.granted = Some(Granted {
-                    principal: format!("{}/{}", issuer.url, found.subject),
+                    principal: oidc::principal(&issuer.url, &found.subject),
                     scopes: shown_scopes(found.grants.scopes),
                     projects: found.grants.projects,
                     lifetime_max_seconds: longest.min(issuer.lifetime_max).as_secs(),

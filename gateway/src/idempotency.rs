@@ -1,12 +1,15 @@
 //! Answers that were given under an `Idempotency-Key`, so that asking again does nothing twice.
 //!
-//! Invariant: a key belongs to one caller and one operation, and stands for one body. Answers are
-//! kept in this process's memory alone, for a day, and bounded in number: they hold secrets.
+//! Invariant: a key belongs to one caller and one operation, and stands for one body, sent with one
+//! binding to projects: what was made for a wider caller is never shown to a narrower one of the same
+//! name. Answers are kept in this process's memory alone, for a day, and bounded in number: they hold
+//! secrets.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use config::contract::caller::Caller;
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
@@ -36,7 +39,7 @@ struct Given {
     at: DateTime<Utc>,
 }
 
-/// What a key stands for: this caller, this operation, this body.
+/// What a key stands for: this caller, this operation, this body by whoever is bound so.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
     name: [u8; 32],
@@ -50,7 +53,7 @@ impl Key {
     /// When there are several, or it is empty, too long, or not visible ASCII.
     pub(crate) fn of(
         headers: &HeaderMap,
-        principal: &str,
+        caller: &Caller,
         operation: &str,
         body: &[u8],
     ) -> Result<Option<Self>, Refusal> {
@@ -66,16 +69,34 @@ impl Key {
                 "Idempotency-Key: expected one value of 1 to {KEY_BYTES_MAX} visible characters"
             )));
         }
-        let mut name = Sha256::new();
-        for part in [principal.as_bytes(), operation.as_bytes(), text] {
-            name.update((part.len() as u64).to_be_bytes());
-            name.update(part);
-        }
+        let name = [caller.principal.as_bytes(), operation.as_bytes(), text];
+        let mut projects: Vec<&str> = match &caller.projects {
+            None => Vec::new(),
+            Some(bound) => bound.iter().map(String::as_str).collect(),
+        };
+        projects.sort_unstable();
+        let bound: &[u8] = if caller.projects.is_some() {
+            b"bound"
+        } else {
+            b""
+        };
+        let asked = [body, bound];
+        let projects = projects.into_iter().map(str::as_bytes);
         Ok(Some(Self {
-            name: name.finalize().into(),
-            body: Sha256::digest(body).into(),
+            name: digest(name.into_iter()),
+            body: digest(asked.into_iter().chain(projects)),
         }))
     }
+}
+
+/// The digest of parts, each with its length, so that no two lists of parts have the same.
+fn digest<'a>(parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
 }
 
 impl Answers {
@@ -122,6 +143,8 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
+    use config::contract::caller::{AuthMethod, Caller};
+    use config::contract::scope::Role;
     use http::HeaderMap;
 
     use super::{ANSWERS_MAX, Answers, Key};
@@ -132,9 +155,20 @@ mod tests {
     }
 
     fn key(principal: &str, text: &str, body: &[u8]) -> Key {
+        bound_key(principal, None, text, body)
+    }
+
+    fn bound_key(principal: &str, projects: Option<&[&str]>, text: &str, body: &[u8]) -> Key {
         let mut headers = HeaderMap::new();
         headers.insert("idempotency-key", text.parse().expect("a value"));
-        let key = Key::of(&headers, principal, "token.generate", body).expect("a good key");
+        let caller = Caller {
+            user: String::new(),
+            principal: principal.to_owned(),
+            auth_method: AuthMethod::Oidc,
+            scopes: Role::Admin.scopes(),
+            projects: projects.map(|list| list.iter().map(|path| (*path).to_owned()).collect()),
+        };
+        let key = Key::of(&headers, &caller, "token.generate", body).expect("a good key");
         key.expect("a key")
     }
 
@@ -151,6 +185,22 @@ mod tests {
             found(&key("a", "k", b"2"), now() + TimeDelta::hours(24)),
             Ok(None)
         );
+    }
+
+    #[test]
+    fn a_caller_bound_otherwise_is_not_shown_the_answer() {
+        let answers = Answers::default();
+        let answer = Answer::text("text/plain", "secret");
+        answers.keep(&key("a", "k", b"1"), &answer, now());
+        for narrower in [&[][..], &["/a"], &["/a", "/b"]] {
+            let key = bound_key("a", Some(narrower), "k", b"1");
+            assert!(answers.find(&key, now()).is_err(), "{narrower:?}");
+        }
+        let ab = bound_key("b", Some(&["/a", "/b"]), "k", b"1");
+        answers.keep(&ab, &answer, now());
+        let found = |projects| answers.find(&bound_key("b", projects, "k", b"1"), now());
+        assert!(found(Some(&["/b", "/a"])).is_ok_and(|found| found.is_some()));
+        assert!(found(Some(&["/a"])).is_err() && found(None).is_err());
     }
 
     #[test]

@@ -2,18 +2,22 @@
 
 use std::io::{self, BufRead, Write};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use config::gateway::oidc::Algorithm;
 use serde_json::Value;
 
 use crate::authn::oidc::document;
+use crate::authn::oidc::fault::Fault;
 use crate::authn::oidc::jws::Sealed;
 use crate::authn::oidc::key::{Key, KeySet};
 
 /// Longest line in bytes.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Reads lines `{"jwk":…,"jws":…}` and answers each with `accept`, or `reject` and why. Every
-/// algorithm that a setting can allow is allowed.
+/// Reads lines `{"jwk":…,"jws":…}`, or `{"jwk":…,"alg":…,"message":…,"signature":…}` with both in
+/// base64url, and answers each with `accept`, or `reject` and why. Every algorithm that a setting can
+/// allow is allowed.
 ///
 /// # Errors
 /// When reading or writing fails.
@@ -38,11 +42,30 @@ fn judge(line: &[u8]) -> Result<(), &'static str> {
         .and_then(Value::as_object)
         .and_then(Key::read)
         .ok_or("jwk")?;
-    let token = vector.get("jws").and_then(Value::as_str).ok_or("jws")?;
-    Sealed::read(token, &Algorithm::EVERY)
-        .and_then(|sealed| sealed.open(&KeySet::of(key)))
-        .map(|_| ())
-        .map_err(|fault| fault.name())
+    let text = |name: &'static str| vector.get(name).and_then(Value::as_str).ok_or(name);
+    let keys = KeySet::of(key);
+    let judged = if vector.contains_key("jws") {
+        Sealed::read(text("jws")?, &Algorithm::EVERY)
+            .and_then(|sealed| sealed.open(&keys))
+            .map(|_| ())
+    } else {
+        bare(&keys, text("alg")?, text("message")?, text("signature")?)
+    };
+    judged.map_err(Fault::name)
+}
+
+/// Judges a signature over bytes that are no token: what is inside [`Sealed::open`].
+fn bare(keys: &KeySet, algorithm: &str, message: &str, signature: &str) -> Result<(), Fault> {
+    let algorithm: Algorithm = algorithm.parse().map_err(|_| Fault::Algorithm)?;
+    let message = URL_SAFE_NO_PAD.decode(message).map_err(|_| Fault::Base64)?;
+    let mut fault = Fault::UnknownKey;
+    for key in keys.candidates(None, algorithm) {
+        if key.verifies(algorithm, &message, signature) {
+            return Ok(());
+        }
+        fault = Fault::Signature;
+    }
+    Err(fault)
 }
 
 #[cfg(test)]

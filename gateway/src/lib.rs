@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod clock;
 pub mod credential;
 pub mod federation;
+pub mod issuer_clock;
 pub mod jws_verify;
 pub mod logging;
 pub mod metrics;

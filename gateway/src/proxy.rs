@@ -108,7 +108,14 @@ impl Proxy {
             }
             Ok(Reply::Pieces(pieces)) => {
                 record.status = 200;
-                pieces.write(session, record).await
+                let vigil = stream::Vigil::begin(
+                    session.req_header(),
+                    record.certificate.clone(),
+                    admitted,
+                    &self.state,
+                    &record.snapshot.settings.streams,
+                );
+                pieces.write(session, record, vigil).await
             }
             Err(refusal) => {
                 record.status = refusal.status();

@@ -26,8 +26,8 @@ use crate::refusal::Refusal;
 use crate::request::RequestRecord;
 use crate::state::State;
 use crate::upstream;
-pub(crate) use ending::Ending;
-use ending::{Ended, Vigil};
+use ending::Ended;
+pub(crate) use ending::{Ending, Vigil};
 use origin::{Answer, Asked};
 pub(crate) use places::Streams;
 

@@ -2,44 +2,71 @@
 //!
 //! With a rate, requests are due at fixed times whether or not earlier ones were answered, and a
 //! latency counts from when the request was due: a target that stalls cannot hide it (no
-//! coordinated omission). Without one, a request is due when the one before it was answered.
+//! coordinated omission). Whoever is free takes the next one. Without a rate, a request is due when the one before it was
+//! answered.
+//!
+//! The times are kept by a thread of their own: timers of the async runtime are a millisecond coarse, which is more than
+//! most of what is measured.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant as SystemInstant};
 
-use tokio::time::{Instant, sleep_until};
+use anyhow::Context;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 
-/// The times at which one worker's requests are due.
-#[derive(Debug)]
-pub(crate) struct Pace {
-    interval: Option<Duration>,
-    next: Instant,
+/// The times at which requests are due; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) enum Pace {
+    /// At once, until then.
+    Closed(Instant),
+    /// In turn, at a fixed rate.
+    Open(Arc<Mutex<UnboundedReceiver<Instant>>>),
 }
 
 impl Pace {
-    /// Spreads `rate` over `workers`, of which this is number `position`.
-    pub(crate) fn new(rate: Option<u32>, workers: u32, position: u32, start: Instant) -> Self {
-        let interval =
-            rate.map(|rate| Duration::from_secs_f64(f64::from(workers) / f64::from(rate)));
-        let offset = interval.map_or(Duration::ZERO, |interval| {
-            interval.mul_f64(f64::from(position) / f64::from(workers))
-        });
-        Self {
-            interval,
-            next: start + offset,
-        }
+    /// Begins at `start` with so many requests per second, and stops at `end`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn begin(rate: Option<u32>, start: Instant, end: Instant) -> anyhow::Result<Self> {
+        let Some(rate) = rate else {
+            return Ok(Self::Closed(end));
+        };
+        let (say, due) = mpsc::unbounded_channel();
+        let interval = Duration::from_secs_f64(1.0 / f64::from(rate.max(1)));
+        thread::Builder::new()
+            .name("pace".to_owned())
+            .spawn(move || keep(start, end, interval, &say))
+            .context("cannot start the thread that keeps the pace")?;
+        Ok(Self::Open(Arc::new(Mutex::new(due))))
     }
 
-    /// Waits until the next request is due, and returns when that was.
-    pub(crate) async fn due(&mut self) -> Instant {
-        match self.interval {
-            None => Instant::now(),
-            Some(interval) => {
-                let due = self.next;
-                self.next += interval;
-                sleep_until(due).await;
-                due
-            }
+    /// Waits until a request is due, and returns when that was; none at the end.
+    pub(crate) async fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Closed(end) => Some(Instant::now()).filter(|now| now < end),
+            Self::Open(due) => due.lock().await.recv().await,
         }
+    }
+}
+
+/// Says each time when it has come, until nobody listens.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "keeping time is what this thread is for"
+)]
+fn keep(start: Instant, end: Instant, interval: Duration, say: &UnboundedSender<Instant>) {
+    let mut next = start;
+    while next < end {
+        let now = SystemInstant::now();
+        thread::sleep(next.into_std().saturating_duration_since(now));
+        if say.send(next).is_err() {
+            return;
+        }
+        next += interval;
     }
 }
 
@@ -51,14 +78,29 @@ mod tests {
 
     use super::Pace;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_stall_does_not_move_the_times_that_requests_are_due() {
         let start = Instant::now();
-        let mut pace = Pace::new(Some(10), 2, 1, start);
-        let first = pace.due().await;
-        tokio::time::advance(Duration::from_secs(5)).await;
-        let second = pace.due().await;
-        assert_eq!(first - start, Duration::from_millis(100));
-        assert_eq!(second - first, Duration::from_millis(200));
+        let end = start + Duration::from_millis(50);
+        let pace = Pace::begin(Some(1_000), start, end).expect("begun");
+        let mut dues = vec![pace.due().await.expect("one is due")];
+        // A target that stalls past the end.
+        tokio::time::sleep_until(end + Duration::from_millis(10)).await;
+        while let Some(due) = pace.due().await {
+            dues.push(due);
+        }
+        let expected: Vec<_> = (0..50)
+            .map(|number| start + Duration::from_millis(number))
+            .collect();
+        assert_eq!(dues, expected);
+    }
+
+    #[tokio::test]
+    async fn without_a_rate_a_request_is_due_at_once_until_the_end() {
+        let now = Instant::now();
+        let open = Pace::begin(None, now, now + Duration::from_secs(60)).expect("begun");
+        assert!(open.due().await.is_some());
+        let over = Pace::begin(None, now, now).expect("begun");
+        assert_eq!(over.due().await, None);
     }
 }

@@ -38,12 +38,6 @@ pub(crate) struct Plan {
     pub(crate) rate: Option<u32>,
 }
 
-impl Plan {
-    const fn workers(&self) -> u32 {
-        self.connections.saturating_mul(self.streams)
-    }
-}
-
 /// What one worker saw.
 #[derive(Debug)]
 pub(crate) struct Seen {
@@ -177,7 +171,7 @@ pub(crate) async fn run(target: &Target, load: Load, plan: &Plan) -> anyhow::Res
                 changes_at,
                 next: AtomicUsize::new(0),
             });
-            requests(&target, &queue, plan, span).await
+            requests(&target, &queue, plan, span).await?
         }
         Work::Idle => crate::idle::spawn(&target, plan, span),
         Work::Handshakes => crate::handshake::spawn(&target, plan, span),
@@ -258,35 +252,29 @@ async fn requests(
     queue: &Arc<Queue>,
     plan: &Plan,
     span: Span,
-) -> JoinSet<anyhow::Result<Seen>> {
+) -> anyhow::Result<JoinSet<anyhow::Result<Seen>>> {
     let mut workers = JoinSet::new();
-    for number in 0..plan.connections {
+    let pace = Pace::begin(plan.rate, span.start - plan.warm_up, span.end)?;
+    for _connection in 0..plan.connections {
         let mut first = match plan.streams {
             1 => None,
             _ => Client::connect(target).await.ok(),
         };
-        for stream in 0..plan.streams {
+        for _stream in 0..plan.streams {
             let client = first
                 .as_ref()
                 .and_then(Client::share)
                 .or_else(|| first.take());
-            let position = number * plan.streams + stream;
-            let pace = Pace::new(
-                plan.rate,
-                plan.workers(),
-                position,
-                span.start - plan.warm_up,
-            );
             let worker = Worker {
                 target: Arc::clone(target),
                 queue: Arc::clone(queue),
                 client,
                 span,
             };
-            workers.spawn(worker.run(pace));
+            workers.spawn(worker.run(pace.clone()));
         }
     }
-    workers
+    Ok(workers)
 }
 
 /// Asks one request after the other.
@@ -298,14 +286,10 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, mut pace: Pace) -> anyhow::Result<Seen> {
+    async fn run(mut self, pace: Pace) -> anyhow::Result<Seen> {
         let mut seen = Seen::new()?;
         let middle = self.span.start + plan_middle(&self.span);
-        loop {
-            let due = pace.due().await;
-            if due >= self.span.end {
-                return Ok(seen);
-            }
+        while let Some(due) = pace.due().await {
             let counts = due >= self.span.start;
             let mut client = match self.client.take() {
                 Some(client) => client,
@@ -331,6 +315,7 @@ impl Worker {
                 Err(_) => seen.failed(),
             }
         }
+        Ok(seen)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The folder of one session: where its workspace, its repository and its records lie.
 //!
 //! Invariant: an agent can write below [`SessionFolder::workspace`] and [`SessionFolder::private`]
-//! alone; everything else of the folder belongs to the runtime.
+//! alone, and read [`SessionFolder::gate`] besides; everything else of the folder belongs to the
+//! runtime.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -52,6 +53,7 @@ impl SessionFolder {
             folder.private(),
             folder.home(),
             folder.temporary(),
+            folder.gate(),
             folder.repository(),
             folder.bundle_folder(),
             folder.git_home(),
@@ -130,6 +132,12 @@ impl SessionFolder {
     #[must_use]
     pub fn temporary(&self) -> PathBuf {
         self.private().join("tmp")
+    }
+
+    /// Returns the folder by which an agent's program asks before it acts.
+    #[must_use]
+    pub fn gate(&self) -> PathBuf {
+        self.directory.join("gate")
     }
 
     /// Returns the runtime's own bare repository of the session.

@@ -55,6 +55,15 @@ pub fn request_id() -> Result<RequestId, NoRandomness> {
     random().map(RequestId::from_random)
 }
 
+/// Draws a key that one session's programs show, in hexadecimal digits.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn key() -> Result<String, NoRandomness> {
+    let bytes: [u8; 32] = random()?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], NoRandomness> {
     let mut bytes = [0; LENGTH];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
+pub mod operation;
 pub mod policy;
 pub mod project;
 pub mod provider;

@@ -5,6 +5,7 @@
 mod builtin;
 pub mod command;
 pub mod dialect;
+pub mod dialogue;
 pub mod version;
 
 use std::collections::BTreeMap;
@@ -57,6 +58,7 @@ impl Providers {
                     command: Vec::new(),
                     environment: Vec::new(),
                     dialect: None,
+                    asks: None,
                     model_arguments: Vec::new(),
                     price: None,
                 };

@@ -4,6 +4,7 @@
 //! allows that; and no program's policy ever covers the data directory as a whole.
 
 mod agent;
+mod asking;
 mod confined;
 mod container;
 mod enforcement;
@@ -64,9 +65,11 @@ struct Inner {
 /// Says why a program was not started, or what went wrong with it.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The jail's program is not there.
-    #[error("cannot find loki-jail at {path}; fix: install it beside loki-runtime", path = .path.display())]
-    JailMissing {
+    /// A program of one's own is not there.
+    #[error("cannot find {name} at {path}; fix: install it beside loki-runtime", path = .path.display())]
+    ProgramMissing {
+        /// The program.
+        name: &'static str,
         /// Where it was looked for.
         path: PathBuf,
     },
@@ -175,7 +178,7 @@ impl Sandbox {
         settings: &config::runtime::Jail,
         sandbox: &config::runtime::Sandbox,
     ) -> Result<Self, SandboxError> {
-        let jail = places::find_jail()?;
+        let jail = places::find_program("loki-jail")?;
         let layers = jail::probe::ask(&jail)?;
         let failed = |path: &Path, source| SandboxError::RunDirectory {
             path: path.to_owned(),

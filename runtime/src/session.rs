@@ -20,6 +20,7 @@ pub mod stop;
 pub mod verdict;
 
 mod agent;
+mod asking;
 mod attended;
 mod budget;
 mod carry;
@@ -28,6 +29,8 @@ mod orphans;
 mod outgoing;
 mod publication;
 mod questions;
+mod spending;
+mod talk;
 mod trail;
 mod workshop;
 
@@ -46,7 +49,7 @@ use config::runtime::RuntimeSettings;
 use config::runtime::commands::Commands;
 use serde_json::json;
 
-use crate::approval::rules;
+use crate::approval::rules::{self, Asking};
 use crate::clock;
 use crate::identity::NoRandomness;
 use crate::project::{Project, ProjectError};
@@ -366,7 +369,13 @@ impl Inner {
     ) -> Result<Vec<Enforcement>, StartError> {
         let explicit =
             self.settings.commands != Commands::default() || !accepted.blocked_commands.is_empty();
-        let gates = rules::enforcement(accepted.freedom, accepted.provider.name(), explicit);
+        let provider = &accepted.provider;
+        let asking = match (provider.asks(), provider.needs()) {
+            (None, _) => Asking::Never,
+            (Some(_), Some(_)) => Asking::NotKnown,
+            (Some(asks), None) => Asking::by(asks),
+        };
+        let gates = rules::enforcement(accepted.freedom, provider.name(), explicit, asking);
         let missing = gates.iter().find(|row| match row.layer {
             Layer::Kernel | Layer::Proxy | Layer::Gate => false,
             Layer::GateRequestBound | Layer::Advisory | Layer::Unavailable => {

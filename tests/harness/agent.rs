@@ -3,7 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use crate::programs;
+
+/// Lines of the provider's table for an agent that asks.
+pub const ASKING: &str = "dialect = \"claude\"\nasks = \"hook\"\n";
 
 /// The text of a script; the prompt comes on its standard input.
 #[derive(Debug, Clone)]
@@ -38,10 +43,50 @@ impl Agent {
         Self::doing("echo 'cannot go on' >&2\nexit 1")
     }
 
+    /// Speaks the Agent Client Protocol, asks for each of these uses of a tool, and does what it may; what
+    /// became of each is in `tries.txt`. The provider needs the line `asks = "acp"`.
+    ///
+    /// # Panics
+    /// When the stand-in is not there.
+    #[must_use]
+    pub fn speaking_acp(uses: &[(&str, Value)]) -> Self {
+        let path = programs::project().join("tests/counterparts/acp_agent.py");
+        let program = fs::read_to_string(path).expect("there is a stand-in");
+        let uses = lines_of(uses);
+        // Its standard input is the conversation.
+        Self(format!(
+            "cat >\"$TMPDIR/agent.py\" <<'AGENT'\n{program}AGENT\n\
+             cat >\"$TMPDIR/uses\" <<'USES'\n{uses}USES\n\
+             exec python3 \"$TMPDIR/agent.py\" \"$TMPDIR/uses\"\n"
+        ))
+    }
+
+    /// Asks for each of these uses of a tool, given as name and input, and does what it may; what became
+    /// of each is in `tries.txt`. The provider needs the lines [`ASKING`].
+    ///
+    /// # Panics
+    /// When the stand-in is not there.
+    #[must_use]
+    pub fn asking(uses: &[(&str, Value)]) -> Self {
+        let path = programs::project().join("tests/counterparts/asking_agent.py");
+        let program = fs::read_to_string(path).expect("there is a stand-in");
+        let uses = lines_of(uses);
+        Self::doing(&format!(
+            "cat >\"$TMPDIR/agent.py\" <<'AGENT'\n{program}AGENT\n\
+             python3 \"$TMPDIR/agent.py\" \"$@\" <<'USES'\n{uses}USES"
+        ))
+    }
+
     /// Writes the script and returns its path.
     pub(crate) fn write(&self, folder: &Path, name: &str) -> PathBuf {
         let path = folder.join(format!("{name}.sh"));
         fs::write(&path, &self.0).expect("a script can be written");
         path
     }
+}
+
+fn lines_of(uses: &[(&str, Value)]) -> String {
+    uses.iter()
+        .map(|(tool, input)| format!("{}\n", json!({ "tool": tool, "input": input })))
+        .collect()
 }

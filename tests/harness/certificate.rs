@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
@@ -53,6 +54,17 @@ impl Certificate {
         let mut parameters = parameters();
         parameters.not_before = date_time_ymd(2020, 1, 1);
         parameters.not_after = date_time_ymd(2020, 2, 1);
+        Self::from_params(directory, name, parameters)
+    }
+
+    /// Makes a pair whose time is over in so many days.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn ending(directory: &Path, name: &str, days: u64) -> Self {
+        let mut parameters = parameters();
+        parameters.not_after = date_time_ymd(1970, 1, 1) + after_now(days * 86_400);
         Self::from_params(directory, name, parameters)
     }
 
@@ -134,10 +146,38 @@ impl Authority {
     /// When it cannot be made.
     #[must_use]
     pub fn new(directory: &Path, name: &str) -> Self {
+        Self::make(directory, name, |_| {})
+    }
+
+    /// Makes one whose time is over, with its certificate in `directory` under a name of its own.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn expired(directory: &Path, name: &str) -> Self {
+        Self::make(directory, name, |parameters| {
+            parameters.not_before = date_time_ymd(2020, 1, 1);
+            parameters.not_after = date_time_ymd(2020, 2, 1);
+        })
+    }
+
+    /// Makes one whose time is over in so many days.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn ending(directory: &Path, name: &str, days: u64) -> Self {
+        Self::make(directory, name, |parameters| {
+            parameters.not_after = date_time_ymd(1970, 1, 1) + after_now(days * 86_400);
+        })
+    }
+
+    fn make(directory: &Path, name: &str, change: impl Fn(&mut CertificateParams)) -> Self {
         let mut parameters = CertificateParams::new(Vec::new()).expect("no names");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         parameters.distinguished_name = common_name(name);
+        change(&mut parameters);
         let key = KeyPair::generate().expect("a key can be made");
         let issuer = CertifiedIssuer::self_signed(parameters, key).expect("an authority");
         let authority = Self {
@@ -162,6 +202,17 @@ impl Authority {
     #[must_use]
     pub fn client(&self, name: &str, uri: &str) -> Certificate {
         self.issue(name, uri, |_| {})
+    }
+
+    /// Vouches for a client whose time begins with the next second.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[must_use]
+    pub fn fresh_client(&self, name: &str, uri: &str) -> Certificate {
+        self.issue(name, uri, |parameters| {
+            parameters.not_before = date_time_ymd(1970, 1, 1) + after_now(1);
+        })
     }
 
     /// Vouches for a client whose time is over.
@@ -194,6 +245,12 @@ impl std::fmt::Debug for Authority {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(&self.name)
     }
+}
+
+/// Returns the time from 1970 to so many seconds after now, in whole seconds.
+fn after_now(seconds: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Duration::from_secs(now.expect("a time after 1970").as_secs() + seconds)
 }
 
 fn common_name(name: &str) -> DistinguishedName {

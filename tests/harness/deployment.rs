@@ -32,6 +32,7 @@ pub struct Builder {
     jail_settings: String,
     gateway_settings: String,
     user: Option<u32>,
+    own_programs: bool,
 }
 
 impl Builder {
@@ -120,6 +121,13 @@ impl Builder {
         self
     }
 
+    /// Runs the daemons from copies of all programs, which the test may change: [`Deployment::program`].
+    #[must_use]
+    pub const fn with_own_programs(mut self) -> Self {
+        self.own_programs = true;
+        self
+    }
+
     /// Leaves the runtime out.
     #[must_use]
     pub const fn without_runtime(mut self) -> Self {
@@ -147,11 +155,15 @@ impl Builder {
             .write_settings("gateway.toml", &self.gateway_settings);
         let mut deployment = Deployment {
             installation: self.installation,
+            own_programs: self.own_programs,
             gateway: None,
             runtime: None,
             user: self.user,
         };
         deployment.give(deployment.root());
+        if deployment.own_programs {
+            deployment.copy_programs();
+        }
         if self.runtime {
             deployment.start_runtime();
         }
@@ -188,6 +200,7 @@ impl Builder {
 #[derive(Debug)]
 pub struct Deployment {
     installation: Installation,
+    own_programs: bool,
     gateway: Option<Child>,
     runtime: Option<Child>,
     user: Option<u32>,
@@ -216,6 +229,7 @@ impl Deployment {
             jail_settings: String::new(),
             gateway_settings: String::new(),
             user: None,
+            own_programs: false,
         }
     }
 
@@ -369,6 +383,31 @@ impl Deployment {
         })
     }
 
+    /// Has a provider's next sessions do something else.
+    ///
+    /// # Panics
+    /// When its script cannot be written.
+    pub fn replace_agent(&self, provider: &str, agent: &Agent) {
+        let _path = agent.write(&self.agents(), provider);
+    }
+
+    /// Returns where a program lies from which the daemons are run, or which they run.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        if self.own_programs {
+            self.root().join("programs").join(name)
+        } else {
+            programs::path(name)
+        }
+    }
+
+    fn copy_programs(&self) {
+        fs::create_dir(self.root().join("programs")).expect("a folder of programs");
+        for name in ["loki-gateway", "loki-runtime", "loki-jail", "loki-hook"] {
+            fs::copy(programs::path(name), self.program(name)).expect("a copy");
+        }
+    }
+
     fn daemon(&self, program: &str) -> Child {
         let log = File::options()
             .create(true)
@@ -388,7 +427,7 @@ impl Deployment {
         };
         shell
             .args(["-c", "trap '' XFSZ; exec \"$0\""])
-            .arg(programs::path(program))
+            .arg(self.program(program))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

@@ -121,7 +121,13 @@ impl Engine {
         let folder = self.folder("programs");
         let inner = folder.join("programs");
         std::fs::create_dir_all(&inner).expect("a folder for programs");
-        for name in ["loki", "loki-gateway", "loki-runtime", "loki-jail"] {
+        for name in [
+            "loki",
+            "loki-gateway",
+            "loki-runtime",
+            "loki-jail",
+            "loki-hook",
+        ] {
             std::fs::copy(programs::path(name), inner.join(name)).expect("a program");
         }
         let archive = folder.join("programs.tar");

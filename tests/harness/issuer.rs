@@ -1,6 +1,7 @@
 //! A small OpenID Connect issuer on loopback: discovery, a key set, and tokens of every kind,
 //! honest or not.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,8 +23,13 @@ pub struct Issuer {
 #[derive(Debug)]
 struct State {
     key: Key,
+    published: Option<Value>,
     keys_asked: usize,
     away: bool,
+    /// What it answers to a target instead of the truth, byte for byte.
+    lies: BTreeMap<String, String>,
+    /// How far its clock is before ours, in seconds.
+    ahead: i64,
     over: bool,
 }
 
@@ -55,12 +61,28 @@ impl Issuer {
     /// When it cannot listen.
     #[must_use]
     pub fn start() -> Self {
+        Self::begin(None)
+    }
+
+    /// Starts an issuer that publishes this key set; whoever made the keys signs its tokens.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    #[must_use]
+    pub fn publishing(key_set: Value) -> Self {
+        Self::begin(Some(key_set))
+    }
+
+    fn begin(published: Option<Value>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(Mutex::new(State {
             key: Key::new("first"),
+            published,
             keys_asked: 0,
             away: false,
+            lies: BTreeMap::new(),
+            ahead: 0,
             over: false,
         }));
         let shared = Arc::clone(&state);
@@ -88,6 +110,22 @@ impl Issuer {
     /// Lets every connection fail from now on, or answers again.
     pub fn set_away(&self, away: bool) {
         self.state().away = away;
+    }
+
+    /// Answers these bytes to a target from now on.
+    pub fn lie(&self, target: &str, answer: &str) {
+        let target = target.to_owned();
+        self.state().lies.insert(target, answer.to_owned());
+    }
+
+    /// Answers the truth again.
+    pub fn repent(&self) {
+        self.state().lies.clear();
+    }
+
+    /// Sets its clock so many seconds before ours; negative is behind.
+    pub fn set_clock(&self, ahead: i64) {
+        self.state().ahead = ahead;
     }
 
     /// Returns how often the key set was asked for.
@@ -173,25 +211,33 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
     if state.away {
         return Ok(());
     }
-    let body = match first.split(' ').nth(1) {
+    let target = first.split(' ').nth(1);
+    if let Some(lie) = target.and_then(|target| state.lies.get(target)) {
+        return stream.write_all(lie.as_bytes());
+    }
+    let body = match target {
         Some("/.well-known/openid-configuration") => {
             let url = format!("http://{address}");
             json!({"issuer": url, "jwks_uri": format!("{url}/keys")})
         }
         Some("/keys") => {
             state.keys_asked += 1;
-            let x = URL_SAFE_NO_PAD.encode(state.key.pair.public_key_raw());
-            json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig",
-                "kid": state.key.id, "x": x}]})
+            state.published.clone().unwrap_or_else(|| {
+                let x = URL_SAFE_NO_PAD.encode(state.key.pair.public_key_raw());
+                json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig",
+                    "kid": state.key.id, "x": x}]})
+            })
         }
         _ => json!({}),
     };
+    let date = chrono::Utc::now() + chrono::TimeDelta::seconds(state.ahead);
     drop(state);
     let body = body.to_string();
     write!(
         stream,
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         connection: close\r\n\r\n{body}",
-        body.len()
+         date: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len(),
+        date.format("%a, %d %b %Y %H:%M:%S GMT")
     )
 }

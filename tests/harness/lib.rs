@@ -23,6 +23,8 @@ pub mod command;
 pub mod counterpart;
 pub mod deployment;
 pub mod engine;
+pub mod forge;
+pub mod image;
 pub mod installation;
 pub mod issuer;
 pub mod job;

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +20,27 @@ pub const OUTPUT_TOKENS: [u64; 2] = [20, 30];
 pub struct ModelApi {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
+    held: Arc<Held>,
+}
+
+/// Whether answers are held back.
+#[derive(Debug, Default)]
+struct Held {
+    holds: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Held {
+    fn pass(&self) {
+        let holds = self.holds.lock().expect("no thread broke");
+        let passed = self.changed.wait_while(holds, |holds| *holds);
+        drop(passed.expect("no thread broke"));
+    }
+
+    fn set(&self, holds: bool) {
+        *self.holds.lock().expect("no thread broke") = holds;
+        self.changed.notify_all();
+    }
 }
 
 impl ModelApi {
@@ -32,14 +53,25 @@ impl ModelApi {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let asked = Arc::new(Mutex::new(Vec::new()));
+        let held = Arc::new(Held::default());
         let (command, log) = (command.to_owned(), Arc::clone(&asked));
+        let gate = Arc::clone(&held);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (command, log) = (command.clone(), Arc::clone(&log));
-                thread::spawn(move || serve(stream, &command, &log));
+                let gate = Arc::clone(&gate);
+                thread::spawn(move || serve(stream, &command, &log, &gate));
             }
         });
-        Self { port, asked }
+        Self { port, asked, held }
+    }
+
+    /// Holds every answer back, or lets them go.
+    ///
+    /// # Panics
+    /// Never, unless another test thread broke.
+    pub fn hold(&self, holds: bool) {
+        self.held.set(holds);
     }
 
     /// Returns its port on loopback.
@@ -58,11 +90,12 @@ impl ModelApi {
     }
 }
 
-fn serve(mut stream: TcpStream, command: &str, log: &Mutex<Vec<String>>) {
+fn serve(mut stream: TcpStream, command: &str, log: &Mutex<Vec<String>>, held: &Held) {
     let Some((line, body)) = read(&mut stream) else {
         return;
     };
     log.lock().expect("no thread broke").push(line.clone());
+    held.pass();
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     let answer = if line.starts_with("POST") && line.contains("/messages/count_tokens") {
         plain(200, &json!({ "input_tokens": 1 }))

@@ -57,8 +57,14 @@ impl Token {
 /// Returns a token of the right shape that nobody made.
 #[must_use]
 pub fn unknown() -> String {
-    let random = "0".repeat(40);
-    format!("loki_{random}{}", checksum(random.as_bytes()))
+    numbered(0)
+}
+
+/// Returns a token of the right shape that is told from others by its number.
+#[must_use]
+pub fn numbered(number: u32) -> String {
+    let checked = format!("loki_{number:040}");
+    format!("{checked}{}", checksum(checked.as_bytes()))
 }
 
 /// Six base62 digits of the CRC-32, most significant first.

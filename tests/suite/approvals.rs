@@ -271,7 +271,8 @@ fn four_eyes_bars_who_started_the_session_under_any_name() {
     let first = waiting(&deployment, &starter, &id, "first_run");
     assert_eq!(decide(&starter, &first, "approve", &json!({})), 403);
     let resume = format!("/api/sessions/{id}/resume");
-    let _refused = starter.request("POST", &resume).send().with_status(403);
+    let looked_at = json!({"approval": first["id"], "digest": first["digest"]});
+    let _refused = starter.post(&resume, &looked_at).with_status(403);
     assert_eq!(state_of(&starter, &first), "requested");
     assert_eq!(decide(&other, &first, "approve", &json!({})), 200);
     let _second = waiting(&deployment, &starter, &id, "hand_over");

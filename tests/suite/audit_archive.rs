@@ -157,6 +157,68 @@ fn packed_files_are_asked_and_exported_like_others() {
 }
 
 #[test]
+fn an_export_under_way_ends_when_its_credential_does() {
+    let mut deployment = Deployment::builder()
+        .with_tokens()
+        .with_gateway_settings("[audit]\nretention = \"0s\"\n")
+        .start();
+    let auditor = deployment.token("auditor", &["--role", "auditor"]);
+    let other = deployment.token("other", &["--role", "auditor"]);
+    let _code = deployment.stop_gateway();
+    // More than the system holds for a caller that does not read, packed as old files are.
+    let file = deployment.audit().files().pop().unwrap();
+    let text = fs::read_to_string(file).unwrap();
+    let line = text.lines().find(|line| line.contains("token.generate"));
+    let lines = format!("{}\n", line.unwrap()).repeat(32 * 1024);
+    let old = deployment.home().audit().join("audit-2026-01-01.jsonl.gz");
+    fs::write(old, gzip(&["-1"], lines.as_bytes())).unwrap();
+    deployment.start_gateway();
+    let client = |token: &str| deployment.client().with_token(token);
+    let whole = client(&other.raw)
+        .get("/api/enterprise/audit/export")
+        .with_status(200);
+    assert!(whole.body.len() > lines.len() / 2, "{}", whole.body.len());
+    let export = |token: &str| {
+        let client = client(token);
+        let mut connection = client.connect();
+        let head = connection.open(&client.request("GET", "/api/enterprise/audit/export"));
+        assert_eq!(head.status, 200);
+        connection
+    };
+    let mut cut = export(&auditor.raw);
+    let mut goes_on = export(&other.raw);
+    let revoke = ["enterprise", "token", "revoke", "auditor"];
+    let _revoked = deployment.loki(&revoke).ended_with(0);
+    let record = deployment.audit().until("the end of the export", |record| {
+        record["action"] == "audit.export" && record["details"]["ended_by"] == "credential"
+    });
+    assert_eq!(record["token_id"], auditor.id.as_str(), "{record}");
+    let rest = |connection: &mut tests::client::Connection| {
+        let mut length = 0;
+        let mut end = Vec::new();
+        loop {
+            let bytes = connection.read();
+            if bytes.is_empty() {
+                return (length, end);
+            }
+            length += bytes.len();
+            end.extend_from_slice(&bytes);
+            let kept = end.len().saturating_sub(16);
+            end.drain(..kept);
+            if end.ends_with(b"\r\n0\r\n\r\n") {
+                return (length, end);
+            }
+        }
+    };
+    let (length, end) = rest(&mut cut);
+    assert!(length < whole.body.len(), "all of it arrived: {length}");
+    assert!(!end.ends_with(b"0\r\n\r\n"), "it looks whole");
+    let (length, end) = rest(&mut goes_on);
+    assert!(length >= whole.body.len(), "{length}");
+    assert!(end.ends_with(b"0\r\n\r\n"), "nobody else is cut off");
+}
+
+#[test]
 fn files_whose_time_is_over_go_and_the_rest_still_verifies() {
     let mut deployment = Deployment::builder()
         .with_gateway_settings("[audit]\nretention = \"2d\"\n")

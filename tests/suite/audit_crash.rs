@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,7 @@ use serde_json::Value;
 use tests::capture::Capture;
 use tests::client::Client;
 use tests::deployment::Deployment;
+use tests::image::Image;
 use tests::poll;
 use tests::process;
 
@@ -148,65 +149,6 @@ fn nothing_acknowledged_or_forwarded_is_lost_when_the_gateway_is_killed() {
     assert_valid(&deployment, "at the end");
 }
 
-/// A disk in a file: what was not written back is not in the file, so a copy of it is the disk
-/// after the machine has died.
-struct Image {
-    file: PathBuf,
-    place: PathBuf,
-}
-
-impl Image {
-    fn make(root: &Path) -> Self {
-        let file = root.join("disk.img");
-        fs::File::create(&file).unwrap().set_len(32 << 20).unwrap();
-        let made = Command::new("mkfs.ext4").arg("-q").arg(&file).status();
-        assert!(made.unwrap().success(), "mkfs.ext4");
-        Self {
-            file,
-            place: root.to_owned(),
-        }
-    }
-
-    /// Mounts an image until what is returned is dropped.
-    fn mount(file: &Path, on: &Path) -> Result<Mounted, String> {
-        fs::create_dir_all(on).unwrap();
-        let output = Command::new("mount")
-            .args(["-o", "loop"])
-            .arg(file)
-            .arg(on)
-            .output();
-        let output = output.unwrap();
-        if output.status.success() {
-            Ok(Mounted(on.to_owned()))
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
-    }
-
-    fn copy(&self) -> PathBuf {
-        let copy = self.place.join("crash.img");
-        let _bytes = fs::copy(&self.file, &copy).unwrap();
-        copy
-    }
-}
-
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let mut command = Command::new("umount");
-        if std::thread::panicking() {
-            command.arg("-l");
-        }
-        let status = command.arg(&self.0).status().unwrap();
-        assert!(
-            status.success() || std::thread::panicking(),
-            "umount {}",
-            self.0.display()
-        );
-    }
-}
-
 #[expect(clippy::print_stderr, reason = "a skipped test says so, and why")]
 fn skipped(why: &str) {
     eprintln!("skipped: needs root and a loop device: {}", why.trim());
@@ -225,7 +167,7 @@ fn nothing_acknowledged_is_lost_when_the_machine_dies() {
         fs::remove_dir_all(&audit).unwrap();
         fs::remove_file(deployment.home().audit_checkpoint()).unwrap();
         let image = Image::make(deployment.root());
-        let mounted = match Image::mount(&image.file, &audit) {
+        let mounted = match image.mount(&audit) {
             Ok(mounted) => mounted,
             Err(why) => return skipped(&why),
         };
@@ -257,7 +199,7 @@ fn nothing_acknowledged_is_lost_when_the_machine_dies() {
         });
         let (kept, copy) = kept;
         drop(mounted);
-        let mounted = Image::mount(&copy, &audit).unwrap();
+        let mounted = copy.mount(&audit).unwrap();
         let records = records(&audit);
         let ended = requests_with(&records, "outcome");
         let lost: Vec<_> = kept.difference(&ended).collect();

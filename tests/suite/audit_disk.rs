@@ -8,8 +8,10 @@ use std::process::Command;
 
 use serde_json::Value;
 use tests::agent::Agent;
+use tests::capture::Capture;
 use tests::client::{Client, Response};
 use tests::deployment::Deployment;
+use tests::image::Image;
 use tests::poll;
 
 /// Returns the newest file of the trail.
@@ -133,6 +135,33 @@ fn a_pipe_in_the_place_of_a_file_is_refused_and_makes_nobody_wait() {
 }
 
 #[test]
+fn a_pipe_put_in_the_place_of_the_open_file_makes_nobody_wait() {
+    let mut deployment = Deployment::builder().start();
+    let client = deployment.client();
+    let _done = change(&client).with_status(NOTHING_RUNS);
+    let file = newest(&deployment);
+    let aside = deployment.root().join("aside.jsonl");
+    fs::rename(&file, &aside).unwrap();
+    let made = Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(made.success());
+    let _done = change(&client).with_status(NOTHING_RUNS);
+    let next = newest(&deployment);
+    assert_ne!(next, file, "the next file takes the records");
+    let text = fs::read_to_string(&next).unwrap();
+    assert!(text.contains("\"action\":\"audit.replaced\""), "{text}");
+    let report = verify(&deployment, 1);
+    let named = file.file_name().unwrap().to_str().unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let pipe = |finding: &Value| finding["file"] == named && finding["kind"] == "not_a_file";
+    assert!(findings.iter().any(pipe), "{report}");
+    // With the file in its place again nothing is missing.
+    fs::remove_file(&file).unwrap();
+    fs::rename(&aside, &file).unwrap();
+    assert_eq!(verify(&deployment, 0)["valid"], true);
+    assert_eq!(deployment.stop_gateway(), Some(0));
+}
+
+#[test]
 fn a_clock_that_is_set_back_neither_breaks_nor_reorders_the_trail() {
     let mut deployment = Deployment::builder().start();
     let _code = deployment.stop_gateway();
@@ -220,6 +249,67 @@ fn on_a_read_only_disk_changes_are_refused_and_resume() {
     deployment.start_gateway();
     let _done = change(&deployment.client()).with_status(NOTHING_RUNS);
     assert_eq!(verify(&deployment, 0)["valid"], true);
+}
+
+#[test]
+fn a_disk_that_turns_read_only_under_the_open_file_stops_changes_until_it_is_repaired() {
+    let mut deployment = Deployment::builder().without_runtime().start();
+    let runtime = Capture::listen(&deployment.home().runtime_socket(), "{}");
+    let _code = deployment.stop_gateway();
+    let audit = deployment.home().audit();
+    fs::remove_dir_all(&audit).unwrap();
+    fs::remove_file(deployment.home().audit_checkpoint()).unwrap();
+    let image = Image::make(deployment.root());
+    let mounted = match image.mount(&audit) {
+        Ok(mounted) => mounted,
+        Err(why) => return skipped(&why),
+    };
+    fs::set_permissions(&audit, PermissionsExt::from_mode(0o700)).unwrap();
+    deployment.start_gateway();
+    let client = deployment.client();
+    let mut acknowledged = Vec::new();
+    let mut changed = |answer: Response| {
+        acknowledged.push(answer.field("x-request-id").unwrap().to_owned());
+    };
+    changed(change(&client).with_status(200));
+    let reached = runtime.requests_for("POST").len();
+    if let Err(why) = mounted.turn_read_only() {
+        return skipped(&why);
+    }
+    for _ in 0..3 {
+        let refused = change(&client).with_status(503);
+        assert_eq!(refused.problem().kind, "urn:loki:problem:audit_unavailable");
+    }
+    assert_eq!(runtime.requests_for("POST").len(), reached, "forwarded");
+    let _unready = client.get("/health/ready").with_status(503);
+    let _alive = client.get("/api/status").with_status(200);
+    let figures = client.get("/metrics").with_status(200);
+    let told = figures.text().contains("loki_gateway_audit_writable 0");
+    assert!(told, "{}", figures.text());
+    // The operator repairs the disk and puts it back; the gateway goes on by itself.
+    let repaired = image.copy();
+    repaired.repair();
+    mounted.detach();
+    let mounted = repaired.mount(&audit).unwrap();
+    let accepted = poll::until("changes are accepted again", || {
+        let answer = change(&client);
+        (answer.status == 200).then_some(answer)
+    });
+    changed(accepted);
+    poll::until("it is ready again", || {
+        (client.get("/health/ready").status == 200).then_some(())
+    });
+    changed(change(&client).with_status(200));
+    let outcomes = deployment.audit().records();
+    for id in acknowledged {
+        let recorded = outcomes
+            .iter()
+            .any(|record| record["phase"] == "outcome" && record["request_id"] == id.as_str());
+        assert!(recorded, "{id} was answered and is not on record");
+    }
+    let _report = verify(&deployment, 0);
+    assert_eq!(deployment.stop_gateway(), Some(0));
+    drop(mounted);
 }
 
 #[test]

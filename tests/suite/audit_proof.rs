@@ -5,6 +5,7 @@ use std::thread;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tests::deployment::Deployment;
 use tests::installation::client_of;
 use tests::poll;
@@ -40,6 +41,79 @@ fn a_changed_trail_is_found_out() {
     let finding = &report["findings"][0];
     assert_eq!(finding["file"], name, "{report}");
     assert_eq!(finding["line"], line + 1, "{report}");
+}
+
+/// What somebody who may write the files does to the lines of one.
+type Tampering = fn(&mut Vec<String>);
+
+const TAMPERINGS: &[(&str, Tampering)] = &[
+    ("edit", |lines| {
+        lines[40] = lines[40].replace("status.show", "status.hide");
+    }),
+    ("delete", |lines| drop(lines.remove(40))),
+    ("swap", |lines| lines.swap(40, 41)),
+    ("insert", |lines| {
+        let forged = lines[40].replace("status.show", "status.hide");
+        lines.insert(40, forged);
+    }),
+    ("truncate", |lines| lines.truncate(40)),
+    ("replay", |lines| {
+        let old = lines[10].clone();
+        lines.insert(40, old);
+    }),
+    ("rubbish", |lines| lines[40] = "rubbish".to_owned()),
+    ("recompute the chain without the key", |lines| {
+        lines[40] = lines[40].replace("status.show", "status.hide");
+        for after in 41..lines.len() {
+            let digest = Sha256::digest(lines[after - 1].as_bytes());
+            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            let (start, rest) = lines[after].split_once("\"prev\":\"").expect("a chain");
+            lines[after] = format!("{start}\"prev\":\"{digest}{}", &rest[64..]);
+        }
+    }),
+];
+
+#[test]
+fn every_kind_of_tampering_is_found_with_file_and_line() {
+    let mut deployment = Deployment::builder()
+        .with_gateway_settings("[audit]\nsegment_bytes_max = 65536\n")
+        .start();
+    let client = deployment.client();
+    poll::until("several files are full", || {
+        for _ in 0..100 {
+            let _read = client.get("/api/status");
+        }
+        (deployment.audit().files().len() >= 2).then_some(())
+    });
+    assert_eq!(deployment.stop_gateway(), Some(0));
+    let files = deployment.audit().files();
+    let [.., closed, last] = files.as_slice() else {
+        panic!("{files:?}");
+    };
+    let text = fs::read_to_string(closed).unwrap();
+    let verified = |code: i32| -> Value {
+        let finished = deployment.loki(&VERIFY).ended_with(code);
+        serde_json::from_str(&finished.stdout).unwrap()
+    };
+    assert_eq!(verified(0)["valid"], true);
+    for (what, tamper) in TAMPERINGS {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        tamper(&mut lines);
+        fs::write(closed, lines.join("\n") + "\n").unwrap();
+        let report = verified(1);
+        let finding = &report["findings"][0];
+        let file = finding["file"].as_str().unwrap_or_default();
+        let line = finding["line"].as_u64().unwrap_or_default();
+        let named = [closed, last].map(|path| path.file_name().unwrap().to_str().unwrap());
+        // What is missing at the end of a file shows at the start of the next one.
+        let at_the_place = file == named[0] && (39..=lines.len() as u64).contains(&line);
+        let behind_it = file == named[1] && line == 1;
+        assert!(at_the_place || behind_it, "{what}: {report}");
+    }
+    fs::remove_file(closed).unwrap();
+    assert_eq!(verified(1)["findings"][0]["line"], 1, "a file is gone");
+    fs::write(closed, &text).unwrap();
+    assert_eq!(verified(0)["valid"], true, "as it was");
 }
 
 #[test]

@@ -138,6 +138,48 @@ fn a_certificate_stands_for_its_principal_and_no_more() {
 }
 
 #[test]
+fn certificates_are_withdrawn_by_digest_by_name_and_by_time() {
+    let mut edge = Edge::new(false);
+    let [bot, spare] = ["bot", "spare"].map(|name| edge.authority.client(name, URI));
+    let statuses = |edge: &Edge| {
+        [&bot, &spare].map(|pair| edge.status(Some(pair), "/api/status", &["--http1.1"]))
+    };
+    assert_eq!(statuses(&edge), ["200", "200"]);
+    let revoke = ["enterprise", "token", "revoke", "--issuer", "certificate"];
+    for wrong in ["ci-bot", "sha256:00", "uri:"] {
+        let line = [&revoke[..], &["--subject", wrong]].concat();
+        assert_eq!(edge.deployment.loki(&line).code, 2, "{wrong}");
+    }
+    assert_eq!(statuses(&edge), ["200", "200"]);
+    let digest: Vec<String> = bot.fingerprint().map(|b| format!("{b:02X}")).into();
+    let digest = format!("sha256:{}", digest.join(":"));
+    let line = [&revoke[..], &["--subject", &digest]].concat();
+    let _one = edge.deployment.loki(&line).ended_with(0);
+    assert_eq!(statuses(&edge), ["401", "200"]);
+    let record = edge.deployment.audit().until("the refusal", |record| {
+        record["details"]["detail"] == "certificate_withdrawn"
+    });
+    assert_eq!(record["action"], "auth.failure", "{record}");
+    // It outlives the gateway, and others go on until all of the name are withdrawn.
+    let _code = edge.deployment.stop_gateway();
+    edge.deployment.start_gateway();
+    assert_eq!(statuses(&edge), ["401", "200"]);
+    let name = format!("uri:{URI}");
+    let line = [&revoke[..], &["--subject", &name]].concat();
+    let _all = edge.deployment.loki(&line).ended_with(0);
+    assert_eq!(statuses(&edge), ["401", "401"]);
+    // What is issued later is not meant.
+    let fresh = edge.authority.fresh_client("fresh", URI);
+    poll::until("the new certificate's time has come", || {
+        let finished = edge.ask(Some(&fresh), "/api/status", &["--http1.1"]);
+        (finished.stdout == "200").then_some(())
+    });
+    let line = ["enterprise", "token", "revoke", "--role", "viewer"];
+    let _role = edge.deployment.loki(&line).ended_with(0);
+    assert_eq!(edge.status(Some(&fresh), "/api/status", &[]), "401");
+}
+
+#[test]
 fn a_rule_that_is_taken_away_ends_the_right_at_once() {
     let edge = Edge::new(false);
     let bot = edge.authority.client("bot", URI);

@@ -122,18 +122,6 @@ fn every_command_helps_with_an_example() {
 }
 
 #[test]
-fn doctor_finds_what_is_wrong_and_prints_the_fix() {
-    let deployment = Deployment::builder().start();
-    let healthy = deployment.loki(&["doctor"]);
-    assert_eq!(healthy.code, 0, "{healthy}");
-    let _token = deployment.token("viewer", &[]);
-    tests::certificate::set_mode(&deployment.home().tokens(), 0o644);
-    let sick = deployment.loki(&["doctor"]).ended_with(1);
-    assert!(sick.text().contains("chmod 600"), "{sick}");
-    tests::certificate::set_mode(&deployment.home().tokens(), 0o600);
-}
-
-#[test]
 fn session_variables_only_tighten() {
     let deployment = Deployment::builder()
         .with_provider("claude", tests::agent::Agent::repairing())

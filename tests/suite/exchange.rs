@@ -97,7 +97,7 @@ fn a_job_exchanges_its_token_for_one_that_is_no_wider_and_no_longer() {
     );
     let raw = given["access_token"].as_str().unwrap().to_owned();
     assert_eq!(get(&deployment, "/metrics", &raw).status, 200);
-    let subject = format!("{}/repo:my-org/my-app:ref:refs/heads/main", issuer.url());
+    let subject = format!("{}#repo:my-org/my-app:ref:refs/heads/main", issuer.url());
     let told = get(&deployment, "/api/auth/whoami", &raw).json();
     assert_eq!(
         (&told["principal"], &told["auth_method"]),

@@ -149,7 +149,7 @@ fn a_job_gets_what_its_rules_grant_and_nothing_without_one() {
     let evil = json!({"job_workflow_ref": "my-org/a/x.yml@refs/heads/main-evil"});
     assert_eq!(get(&deployment, audit, &job(&issuer, &evil)).status, 403);
     let told = get(&deployment, "/api/auth/whoami", &job(&issuer, &main)).json();
-    let subject = format!("{}/repo:my-org/my-app:ref:refs/heads/main", issuer.url());
+    let subject = format!("{}#repo:my-org/my-app:ref:refs/heads/main", issuer.url());
     assert_eq!(told["principal"], subject.as_str(), "{told}");
     assert_eq!(
         told["scopes"],

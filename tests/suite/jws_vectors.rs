@@ -1,5 +1,6 @@
 //! Published signature vectors, and every small change of them, judged by the gateway's own code.
 
+use std::fs;
 use std::process::Command;
 
 use base64::Engine;
@@ -70,6 +71,52 @@ fn published_vectors_are_accepted() {
         .map(|v| (v.key.clone(), v.jws()))
         .collect();
     assert_eq!(judge(&lines), ["accept", "accept", "accept"]);
+}
+
+/// Vectors of a file, one on each line.
+fn listed(name: &str) -> Vec<Value> {
+    let path = programs::project().join("tests/vectors").join(name);
+    let text = fs::read_to_string(&path);
+    let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let lines = text.lines().map(serde_json::from_str);
+    lines.collect::<Result<_, _>>().expect("JSON lines")
+}
+
+/// Judges listed vectors.
+fn judge_listed(vectors: &[Value]) -> Vec<String> {
+    let lines: Vec<_> = vectors
+        .iter()
+        .map(|vector| {
+            let jws = vector["jws"].as_str().expect("a text");
+            (vector["jwk"].clone(), jws.to_owned())
+        })
+        .collect();
+    let judged = judge(&lines);
+    assert_eq!(judged.len(), vectors.len(), "one answer for each");
+    judged
+}
+
+#[test]
+fn the_cookbook_s_signatures_are_judged_as_they_should_be() {
+    // RFC 7520, section 4.
+    let examples = listed("rfc7520.jsonl");
+    assert_eq!(examples.len(), 19);
+    for (example, answer) in examples.iter().zip(judge_listed(&examples)) {
+        let accepted = example["accepted"].as_bool().expect("a judgement");
+        assert_eq!(answer == "accept", accepted, "{answer}: {example}");
+        assert!(accepted || answer.starts_with("reject "), "{answer}");
+    }
+}
+
+#[test]
+fn wycheproof_s_json_web_signatures_are_judged_as_they_should_be() {
+    // The first two groups of its `json_web_signature_test.json`; HMAC is never accepted here.
+    let vectors = listed("wycheproof_jws.jsonl");
+    assert_eq!(vectors.len(), 32);
+    for (vector, answer) in vectors.iter().zip(judge_listed(&vectors)) {
+        let valid = vector["result"] == "valid" && vector["group"] != "hs256";
+        assert_eq!(answer == "accept", valid, "{answer}: {vector}");
+    }
 }
 
 #[test]

@@ -67,9 +67,10 @@ fn dependencies_point_in_one_direction() {
         ("cli", ["config", "gateway"].as_slice()),
         ("config", &[]),
         ("gateway", &["config"]),
+        ("hook", &[]),
         ("jail", &[]),
         ("load", &[]),
-        ("runtime", &["config", "jail"]),
+        ("runtime", &["config", "hook", "jail"]),
         ("tests", &["config"]),
     ]);
     let metadata = metadata();
@@ -238,6 +239,7 @@ fn judging_is_pure() {
         "runtime/src/session/state.rs",
         "runtime/src/approval/rules.rs",
         "runtime/src/approval/state.rs",
+        "runtime/src/operation/ruling.rs",
         "runtime/src/policy.rs",
         "runtime/src/policy/danger.rs",
         "runtime/src/policy/embedded.rs",

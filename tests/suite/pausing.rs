@@ -2,7 +2,9 @@
 
 use std::fs;
 
+use serde_json::json;
 use tests::agent::Agent;
+use tests::approval::{state_of, waiting};
 use tests::deployment::Deployment;
 use tests::poll;
 use tests::process;
@@ -145,4 +147,38 @@ fn pausing_a_session_is_recorded() {
     let events = client.get(&format!("/api/sessions/{id}/events?limit=1000"));
     let text = events.text();
     assert!(text.contains("\"to\":\"paused\""), "{text}");
+}
+
+#[test]
+fn a_resume_carries_what_was_looked_at() {
+    let deployment = Deployment::builder()
+        .with_provider("claude", Agent::doing("echo written >made.txt"))
+        .with_variable("LOKI_STAGED_AUTONOMY", "true")
+        .start();
+    let client = deployment.client();
+    let project = deployment.project("app");
+    let id = deployment.start_session(&client, project.path());
+    let first = waiting(&deployment, &client, &id, "first_run");
+    let resume = format!("/api/sessions/{id}/resume");
+    let _unsaid = client.request("POST", &resume).send().with_status(409);
+    let _unsaid = client
+        .request("POST", "/api/control/resume")
+        .send()
+        .with_status(409);
+    let mut looked_at = json!({"approval": first["id"], "digest": "0".repeat(64)});
+    let _other = client.post(&resume, &looked_at).with_status(409);
+    looked_at["approval"] = json!("appr-000000000000");
+    looked_at["digest"] = first["digest"].clone();
+    let _other = client.post(&resume, &looked_at).with_status(409);
+    let _other = deployment
+        .loki(&["resume", "--digest", "000000000000"])
+        .ended_with(3);
+    assert_eq!(state_of(&client, &first), "requested");
+    let digest = &first["digest"].as_str().unwrap()[..12];
+    let said = deployment
+        .loki(&["resume", "--digest", digest])
+        .ended_with(0);
+    assert!(said.text().contains("approved"), "{said}");
+    let _second = waiting(&deployment, &client, &id, "hand_over");
+    assert_eq!(state_of(&client, &first), "consumed");
 }

@@ -54,7 +54,7 @@ fn services_and_people_of_a_real_provider_are_known() {
         let told = client.get("/api/auth/whoami").with_status(200).json();
         assert_eq!(
             told["principal"],
-            format!("{}/{subject}", provider.url()),
+            format!("{}#{subject}", provider.url()),
             "{told}"
         );
         assert_eq!(told["scopes"], scopes, "{told}");

@@ -87,8 +87,8 @@ pub struct ApprovalView {
     pub session: SessionId,
     /// The session's project.
     pub project: String,
-    /// Where the session stands: `first_run`, `iteration_end`, `hand_over`, `push`, `pull_request`
-    /// or `protected_files`.
+    /// Where the session stands: `first_run`, `operation`, `iteration_end`, `budget`, `hand_over`,
+    /// `push`, `pull_request` or `protected_files`.
     pub gate: String,
     /// The session's iteration.
     pub iteration: u32,
@@ -141,6 +141,17 @@ pub struct Approve {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// The body of `POST /api/sessions/{id}/resume` and `POST /api/control/resume`: what the person looked
+/// at. A session that waits for an approval goes on with it alone; a paused one takes none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// The approval.
+    pub approval: ApprovalId,
+    /// Its digest.
+    pub digest: String,
 }
 
 /// The body of `POST /api/approvals/{id}/reject`.

@@ -69,8 +69,8 @@ impl AuthMethod {
 pub struct Caller {
     /// The principal for people to read, for example `token:ci-bot`.
     pub user: String,
-    /// The identity for decisions: a token id, `<issuer>/<subject>`, or
-    /// `local`; never a name.
+    /// The identity for decisions: a token id, `<issuer>#<subject>`, `certificate:<name>`,
+    /// or `local`; never a name for people.
     pub principal: String,
     /// How the caller proved it.
     pub auth_method: AuthMethod,

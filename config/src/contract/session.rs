@@ -370,6 +370,8 @@ pub struct Usage {
     pub cost_is_partial: bool,
     /// How often a person granted the budget anew.
     pub budgets_granted: u32,
+    /// Whether the session is paused until a person grants the budget anew.
+    pub budget_is_asked: bool,
 }
 
 /// The body of `POST /api/sessions/{id}/input`.

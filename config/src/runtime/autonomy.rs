@@ -21,6 +21,8 @@ pub struct Approvals {
     pub four_eyes: bool,
     /// How long an approval waits, and how long one that was given can be used.
     pub deadline: Duration,
+    /// The same for a single operation, while which the agent's program waits.
+    pub operation_deadline: Duration,
 }
 
 impl Autonomy {
@@ -39,12 +41,23 @@ impl Approvals {
         let approvals = Self {
             four_eyes: reader.value(&Key::new("approvals.four_eyes"), false),
             deadline: reader.value(&Key::new("approvals.deadline"), DEADLINE),
+            operation_deadline: reader.value(
+                &Key::new("approvals.operation_deadline"),
+                OPERATION_DEADLINE,
+            ),
         };
-        if approvals.deadline.is_zero() || approvals.deadline > DEADLINE_MAX {
-            reader.mistake(
-                "approvals.deadline",
-                "must be more than 0 and at most 30 days",
-            );
+        for (key, deadline, most, days) in [
+            ("approvals.deadline", approvals.deadline, DEADLINE_MAX, 30),
+            (
+                "approvals.operation_deadline",
+                approvals.operation_deadline,
+                OPERATION_DEADLINE_MAX,
+                7,
+            ),
+        ] {
+            if deadline.is_zero() || deadline > most {
+                reader.mistake(key, format!("must be more than 0 and at most {days} days"));
+            }
         }
         approvals
     }
@@ -52,3 +65,6 @@ impl Approvals {
 
 const DEADLINE: Duration = Duration::from_secs(24 * 3_600);
 const DEADLINE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+const OPERATION_DEADLINE: Duration = Duration::from_secs(3_600);
+/// The timers of vendors' programs reach a few weeks.
+const OPERATION_DEADLINE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);

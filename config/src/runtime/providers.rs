@@ -16,6 +16,8 @@ pub struct Provider {
     pub environment: Vec<String>,
     /// How its output is read; none means as that of the built-in provider of this name, else text.
     pub dialect: Option<Dialect>,
+    /// How it asks before it acts; none means as the built-in provider of this name, else not at all.
+    pub asks: Option<Asks>,
     /// Arguments that name a model, each with `{model}` for its name; empty: no model can be chosen.
     pub model_arguments: Vec<String>,
     /// What its tokens cost, if the program itself does not say.
@@ -31,6 +33,17 @@ pub enum Dialect {
     Claude,
     /// The events of `codex exec --json`.
     Codex,
+}
+
+/// How a provider's program asks before it acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// By a handler and a permission tool, which it is given as `claude` takes them.
+    Hook,
+    /// By its own streams, in the language of `codex app-server`.
+    AppServer,
+    /// By its own streams, in the Agent Client Protocol.
+    Acp,
 }
 
 /// What tokens cost, in US dollars for a million of them.
@@ -69,6 +82,18 @@ impl Dialect {
     }
 }
 
+impl Asks {
+    /// Returns the name as set.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hook => "hook",
+            Self::AppServer => "app-server",
+            Self::Acp => "acp",
+        }
+    }
+}
+
 impl fmt::Display for Dialect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
@@ -96,12 +121,14 @@ fn provider(reader: &mut Reader, name: String) -> Provider {
         );
     }
     let dialect = dialect(reader, &name);
+    let asks = asks(reader, &name);
     let price = price(reader, &name);
     Provider {
         name,
         command,
         environment,
         dialect,
+        asks,
         model_arguments,
         price,
     }
@@ -115,6 +142,18 @@ fn dialect(reader: &mut Reader, name: &str) -> Option<Dialect> {
         .find(|dialect| dialect.name() == text);
     if found.is_none() && !text.is_empty() {
         reader.mistake(&key, format!("{text:?} is not text, claude or codex"));
+    }
+    found
+}
+
+fn asks(reader: &mut Reader, name: &str) -> Option<Asks> {
+    let key = format!("providers.{name}.asks");
+    let text = reader.value(&Key::new(key.clone()), String::new());
+    let found = [Asks::Hook, Asks::AppServer, Asks::Acp]
+        .into_iter()
+        .find(|asks| asks.name() == text);
+    if found.is_none() && !text.is_empty() {
+        reader.mistake(&key, format!("{text:?} is not hook, app-server or acp"));
     }
     found
 }
@@ -166,6 +205,6 @@ fn dollars(reader: &mut Reader, key: &str, variables: &'static [&'static str]) -
 }
 
 /// Names of the providers that need no command.
-pub const BUILT_IN: [&str; 2] = ["claude", "codex"];
+pub const BUILT_IN: [&str; 4] = ["claude", "codex", "gemini", "opencode"];
 
 const DISK_BYTES_DEFAULT: u64 = 8 * 1024 * 1024 * 1024;

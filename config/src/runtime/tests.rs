@@ -75,6 +75,10 @@ fn a_rule_needs_a_decision_and_an_example() {
     );
     check(&format!("{rule}match = [\"git push\"]\n"), &[]);
     check("[approvals]\ndeadline = \"0s\"\n", &["approvals.deadline"]);
+    let long = "[approvals]\noperation_deadline = \"8d\"\n";
+    check(long, &["approvals.operation_deadline"]);
+    let asks = "[providers.mine]\ncommand = [\"x\"]\nasks = \"nobody\"\n";
+    check(asks, &["providers.mine.asks"]);
 }
 
 #[test]
@@ -101,6 +105,7 @@ fn a_provider_needs_a_program() {
             command: vec!["agent".to_owned(), "-p".to_owned()],
             environment: vec!["KEY".to_owned()],
             dialect: None,
+            asks: None,
             model_arguments: Vec::new(),
             price: None,
         }]

@@ -192,10 +192,14 @@ impl Client {
     }
 }
 
-fn build(trust: Option<&ClientConfig>, direct: bool) -> Result<Http, Failure> {
-    // TLS of remote gateways is built by the HTTP library from the process's default; it is
-    // already there when a second client is built.
+/// Gives the process its crypto library, from which TLS to other hosts is built. It is already there
+/// when this is called again.
+pub(crate) fn install_crypto() {
     drop(aws_lc_rs::default_provider().install_default());
+}
+
+fn build(trust: Option<&ClientConfig>, direct: bool) -> Result<Http, Failure> {
+    install_crypto();
     let mut builder = Http::builder()
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())

@@ -2,6 +2,8 @@
 //!
 //! Invariant: it changes nothing, and each failure names its fix.
 
+mod audit;
+mod certificates;
 mod deployment;
 mod files;
 mod host;
@@ -88,6 +90,8 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
     match context.offline() {
         Ok(offline) => {
             findings.extend(files::check(context, &offline.home));
+            findings.extend(certificates::check(context));
+            findings.extend(audit::check(context, &offline.home));
             findings.extend(host::check(&offline.home));
             findings.extend(identity::check(context, &offline.home));
             findings.extend(deployment::check(context, &offline.home));

@@ -42,12 +42,7 @@ pub(super) async fn generate(request: &mut Request<'_>) -> Result<Answer, Refusa
     let body = request.body().await?;
     let now = clock::now();
     let maker = request.credential().clone();
-    let key = Key::of(
-        request.headers(),
-        &maker.caller.principal,
-        "token.generate",
-        &body,
-    )?;
+    let key = Key::of(request.headers(), &maker.caller, "token.generate", &body)?;
     let own = own_bounds(&request.record.snapshot, &maker);
     let wanted = body::json::<Generate>(&body)?.wanted(&maker, &own, now)?;
     let _turn = turn().await?;
@@ -218,12 +213,7 @@ pub(super) fn begin(home: &Home, by: &Credential) -> Result<Change, Undone> {
     if change.holds(by, clock::now()) {
         return Ok(change);
     }
-    Err(Undone::Withdrawn(by.token_id().map_or(
-        CredentialFault::Jwt("jwt_withdrawn"),
-        |id| CredentialFault::Revoked {
-            token_id: id.clone(),
-        },
-    )))
+    Err(Undone::Withdrawn(by.kind.withdrawn()))
 }
 
 /// Why a change could not be made.

@@ -14,7 +14,7 @@ pub(super) fn answer(request: &Request<'_>) -> Result<Answer, Refusal> {
     let caller = &credential.caller;
     let issuer = match &credential.kind {
         Kind::Jwt(issued) => Some(&issued.issuer),
-        Kind::Certificate | Kind::Nothing | Kind::Token(_) => None,
+        Kind::Certificate(_) | Kind::Nothing | Kind::Token(_) => None,
     };
     let time = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     Answer::json(

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How far the thread stands back behind those that serve requests.
-const NICENESS: i32 = 19;
+const NICENESS: i32 = 10;
 
 /// The file that lets one process at a time look after closed files.
 const LOCK: &str = "archive.lock";

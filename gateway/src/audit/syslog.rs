@@ -93,6 +93,14 @@ impl Forwarder {
     }
 }
 
+/// Connects to the receiver once, as the forwarder would, and sends nothing. Blocks.
+///
+/// # Errors
+/// When its certificate authorities cannot be read, it cannot be reached, or is not who it should be.
+pub fn reach(receiver: &Syslog) -> io::Result<()> {
+    link::Dialler::new(receiver)?.dial()?.check()
+}
+
 struct Forward {
     directory: std::path::PathBuf,
     cursor: Cursor,

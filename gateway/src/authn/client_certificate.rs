@@ -15,7 +15,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
 use super::Answer;
-use crate::credential::{Credential, Kind};
+use crate::credential::{Credential, Kind, Shown};
 use crate::refusal::CredentialFault;
 
 /// What a client's certificate says, as the handshake verified it.
@@ -109,16 +109,21 @@ pub(crate) fn authenticate(
     if now < certificate.not_before || now > certificate.not_after {
         return Answer::Failed(CredentialFault::Certificate("certificate_expired"));
     }
+    let name = principal.matches.to_string();
     let caller = Arc::new(Caller {
         user: format!("certificate:{}", principal.name),
-        principal: format!("certificate:{}", principal.matches),
+        principal: format!("certificate:{name}"),
         auth_method: AuthMethod::Certificate,
         scopes: principal.scopes,
         projects: None,
     });
     Answer::Authenticated(Arc::new(Credential {
         caller,
-        kind: Kind::Certificate,
+        kind: Kind::Certificate(Shown {
+            name,
+            sha256: certificate.sha256,
+            valid_from: DateTime::from_timestamp(certificate.not_before, 0),
+        }),
         // Its last second counts still.
         expires_at: DateTime::from_timestamp(certificate.not_after + 1, 0),
         rate: None,

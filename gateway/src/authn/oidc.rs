@@ -54,6 +54,12 @@ pub(crate) fn answer(judged: Result<Arc<Credential>, Rejected>) -> Answer {
     }
 }
 
+/// Returns the identity of an issuer's subject. No issuer's URL holds the sign between them, so no
+/// subject of one issuer has the identity of another's, however their URLs continue one another.
+pub(crate) fn principal(issuer: &str, subject: &str) -> String {
+    format!("{issuer}#{subject}")
+}
+
 /// A bearer credential with dots is a JSON Web Token, or means to be one: opaque tokens have none.
 fn token_of(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
@@ -62,3 +68,29 @@ fn token_of(value: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod attacks;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::principal;
+
+    #[test]
+    fn issuers_whose_urls_continue_one_another_share_no_identity() {
+        let [short, long] = ["https://a.test", "https://a.test/b"];
+        assert_ne!(principal(short, "b/c"), principal(long, "c"));
+        assert_ne!(principal(short, "/b#c"), principal(long, "c"));
+    }
+
+    proptest! {
+        #[test]
+        fn an_identity_is_of_one_issuer_and_one_subject(
+            issuers in prop::array::uniform2("https://[a-c/]{1,4}"),
+            subjects in prop::array::uniform2("[a-c/#]{1,4}"),
+        ) {
+            let [one, other] = [0, 1].map(|n| principal(&issuers[n], &subjects[n]));
+            let same = issuers[0] == issuers[1] && subjects[0] == subjects[1];
+            prop_assert_eq!(one == other, same);
+        }
+    }
+}

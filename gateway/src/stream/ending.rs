@@ -99,9 +99,9 @@ impl Ended {
     }
 }
 
-/// Watches over one stream.
+/// Watches over one stream, or another answer that takes long.
 #[derive(Debug)]
-pub(super) struct Vigil<'state> {
+pub(crate) struct Vigil<'state> {
     state: &'state State,
     header: RequestHeader,
     certificate: Option<Arc<PeerCertificate>>,
@@ -115,7 +115,7 @@ pub(super) struct Vigil<'state> {
 
 impl<'state> Vigil<'state> {
     /// Begins when the status line has left.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         header: &RequestHeader,
         certificate: Option<Arc<PeerCertificate>>,
         admitted: &Admitted,
@@ -164,6 +164,10 @@ impl<'state> Vigil<'state> {
         if now - self.moved_at > self.idle_timeout {
             return Some(Ending::Idle);
         }
+        (!self.still_admits().await).then_some(Ending::Credential)
+    }
+
+    async fn still_admits(&self) -> bool {
         let snapshot = self.state.snapshot();
         let admitted = admission::still_admits(
             &self.header,
@@ -172,7 +176,25 @@ impl<'state> Vigil<'state> {
             &snapshot,
             clock::now(),
         );
-        (!admitted.await).then_some(Ending::Credential)
+        admitted.await
+    }
+
+    /// Lets work go on while the caller may have what it gives; none if it had to be broken off. Nothing
+    /// else ends it: what has an end of its own is not cut off by a shutdown.
+    pub(crate) async fn while_admitted<F: Future>(&mut self, work: F) -> Option<F::Output> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                // First: work that never waits would never be judged.
+                biased;
+                _ = self.looks.tick() => {
+                    if !self.still_admits().await {
+                        return None;
+                    }
+                }
+                done = &mut work => return Some(done),
+            }
+        }
     }
 
     /// Lets a write go on while the stream may live; returns why it had to be broken off.

@@ -109,18 +109,15 @@ impl Change {
             return false;
         }
         match &credential.kind {
-            Kind::Certificate | Kind::Nothing => true,
             Kind::Token(id) => {
                 let mut records = self.stored.records.iter();
                 records.any(|record| record.id == *id && record.standing(now) == Standing::Active)
             }
-            Kind::Jwt(issued) => {
-                let traits = credential.traits(issued);
-                !self
-                    .stored
-                    .withdrawals
-                    .iter()
-                    .any(|all| all.covers(&traits))
+            Kind::Certificate(_) | Kind::Nothing | Kind::Jwt(_) => {
+                let mut withdrawals = self.stored.withdrawals.iter();
+                !credential
+                    .traits()
+                    .is_some_and(|traits| withdrawals.any(|all| all.covers(&traits)))
             }
         }
     }

@@ -18,6 +18,7 @@ use super::record::{Standing, TokenRecord};
 use super::store::{self, StoreError, Stored};
 use super::usage::LastUse;
 use super::withdrawal::{Traits, Withdrawal};
+use crate::authn::oidc;
 use crate::credential::{Credential, Kind};
 use crate::metrics::TokenCounts;
 
@@ -69,7 +70,7 @@ impl Known {
         let (user, principal) = match &record.federated {
             Some(from) => (
                 from.user.clone(),
-                format!("{}/{}", from.issuer, from.subject),
+                oidc::principal(&from.issuer, &from.subject),
             ),
             None => (format!("token:{}", record.name), record.id.to_string()),
         };
@@ -109,8 +110,9 @@ impl Index {
     /// # Errors
     /// When either is damaged, open to others, somebody else's, or unreadable.
     pub fn load(home: &Home) -> Result<Self, StoreError> {
-        let stored = store::read(home)?;
+        // In this order nothing is missed, as in `store::load`.
         let news = Tail::new(home).read()?;
+        let stored = store::read(home)?;
         match news.damage {
             Some(damage) => Err(damage),
             None => Ok(Self::default()

@@ -99,6 +99,9 @@ impl TryFrom<Line> for Entry {
 pub struct News {
     /// New entries, oldest first; after the file was replaced, all of them.
     pub entries: Vec<Entry>,
+    /// Whether the file is another one than at the last look: what it said before, and what was never
+    /// read of it, may be in the token file alone.
+    pub replaced: bool,
     /// The first line that is not an entry; the others were read all the same.
     pub damage: Option<StoreError>,
 }
@@ -107,9 +110,16 @@ pub struct News {
 #[derive(Debug)]
 pub struct Tail {
     path: PathBuf,
-    inode: u64,
+    followed: Option<Followed>,
     offset: u64,
     line: usize,
+}
+
+/// The file that is followed. The open handle keeps the system from giving its inode to the next.
+#[derive(Debug)]
+struct Followed {
+    inode: u64,
+    _file: File,
 }
 
 impl Tail {
@@ -118,7 +128,7 @@ impl Tail {
     pub fn new(home: &Home) -> Self {
         Self {
             path: home.revocations(),
-            inode: 0,
+            followed: None,
             offset: 0,
             line: 0,
         }
@@ -130,8 +140,10 @@ impl Tail {
     /// When the file cannot be read or others may write it.
     pub fn read(&mut self) -> Result<News, StoreError> {
         let Some(mut file) = open_private(&self.path)? else {
-            self.start_over(0);
-            return Ok(News::default());
+            return Ok(News {
+                replaced: self.start_over(None),
+                ..News::default()
+            });
         };
         let io_error = |source| StoreError::io("read", &self.path, source);
         let metadata = file.metadata().map_err(io_error)?;
@@ -141,27 +153,35 @@ impl Tail {
                 bytes_max: BYTES_MAX,
             });
         }
-        if metadata.ino() == self.inode && metadata.len() == self.offset {
+        let inode = metadata.ino();
+        let same = self.followed.as_ref().is_some_and(|old| old.inode == inode);
+        if same && metadata.len() == self.offset {
             return Ok(News::default());
         }
-        if metadata.ino() != self.inode || metadata.len() < self.offset {
-            self.start_over(metadata.ino());
-        }
+        let replaced = (!same || metadata.len() < self.offset)
+            && self.start_over(Some(Followed {
+                inode,
+                _file: file.try_clone().map_err(io_error)?,
+            }));
         let mut text = Vec::new();
         file.seek(SeekFrom::Start(self.offset))
             .and_then(|_| file.take(BYTES_MAX).read_to_end(&mut text))
             .map_err(|source| StoreError::io("read", &self.path, source))?;
-        Ok(self.parse(&text))
+        Ok(self.parse(&text, replaced))
     }
 
-    fn start_over(&mut self, inode: u64) {
-        self.inode = inode;
+    /// Follows another file from its start; returns whether one was followed before.
+    fn start_over(&mut self, followed: Option<Followed>) -> bool {
         self.offset = 0;
         self.line = 0;
+        std::mem::replace(&mut self.followed, followed).is_some()
     }
 
-    fn parse(&mut self, text: &[u8]) -> News {
-        let mut news = News::default();
+    fn parse(&mut self, text: &[u8], replaced: bool) -> News {
+        let mut news = News {
+            replaced,
+            ..News::default()
+        };
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             if line.last() != Some(&b'\n') {
                 break;

@@ -131,8 +131,9 @@ pub struct Stored {
 /// # Errors
 /// When the file or the journal is damaged, open to others, somebody else's, or unreadable.
 pub fn load(home: &Home) -> Result<Stored, StoreError> {
-    let mut stored = read(home)?;
+    // Whoever compacts the journal has replaced the token file before, so this order misses nothing.
     let entries = journal::read(home)?;
+    let mut stored = read(home)?;
     mark_revoked(&mut stored, &entries);
     Ok(stored)
 }

@@ -1,7 +1,9 @@
 //! Follows the token file and the journal while a gateway runs, and publishes snapshots.
 //!
 //! Invariant: a revocation is in the published snapshot before it is acknowledged. A damaged token
-//! file keeps the last good one in use, but revocations always apply.
+//! file keeps the last good one in use, but revocations always apply. A journal that was compacted
+//! between two looks says no longer what was in it: nothing more is acknowledged until the token file,
+//! which says it, was read.
 
 use std::fmt;
 use std::fs::File;
@@ -66,6 +68,7 @@ impl TokenWatch {
             published: Arc::clone(&published),
             journal: Tail::new(home),
             seen: None,
+            behind: false,
             attempts_to_skip: 0,
             last_failure: String::new(),
             recorder: Recorder::new(home.clone()),
@@ -139,6 +142,8 @@ struct Follower {
     published: Arc<ArcSwap<Index>>,
     journal: Tail,
     seen: Option<Seen>,
+    /// Whether the journal was replaced and the token file not read since.
+    behind: bool,
     attempts_to_skip: u32,
     last_failure: String,
     recorder: Recorder,
@@ -175,15 +180,17 @@ impl Follower {
             return;
         }
         match self.read_tokens() {
-            Ok(true) => {
-                self.last_failure.clear();
-                let generation = self.published.load().file_generation();
-                (self.report)(Notice::Reloaded { generation });
+            Ok(changed) => {
+                if changed {
+                    self.last_failure.clear();
+                    let generation = self.published.load().file_generation();
+                    (self.report)(Notice::Reloaded { generation });
+                }
+                self.behind = false;
                 if let Err(failure) = self.acknowledge() {
                     self.fail(failure);
                 }
             }
-            Ok(false) => {}
             Err(failure) => {
                 self.attempts_to_skip = ATTEMPTS_SKIPPED;
                 self.fail(failure);
@@ -194,6 +201,7 @@ impl Follower {
     /// Publishes new revocations and returns the journal's damage, if there is any.
     fn read_journal(&mut self) -> Result<Option<StoreError>, StoreError> {
         let news = self.journal.read()?;
+        self.behind |= news.replaced;
         if !news.entries.is_empty() {
             let next = self.published.load().with_revoked(&news.entries);
             self.published.store(Arc::new(next));
@@ -245,6 +253,9 @@ impl Follower {
     }
 
     fn acknowledge(&mut self) -> Result<(), StoreError> {
+        if self.behind {
+            return Ok(());
+        }
         let index = self.published.load();
         self.acknowledgement
             .say(index.generation(), index.file_generation())

@@ -7,9 +7,17 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use config::contract::scope::{Role, Scopes};
+use config::gateway::tls::Name;
 use serde::{Deserialize, Serialize};
 
 use super::record::TokenRecord;
+use crate::certificate::hex;
+
+/// Stands for the issuer of clients' certificates; no issuer's URL looks like it.
+pub const CERTIFICATES: &str = "certificate";
+
+/// Begins a subject that means one certificate by its digest.
+const DIGEST: &str = "sha256:";
 
 /// Most withdrawals that are kept.
 pub const WITHDRAWALS_MAX: usize = 1_000;
@@ -21,10 +29,10 @@ const TEXT_BYTES_MAX: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Withdrawal {
-    /// Those of this issuer.
+    /// Those of this issuer; [`CERTIFICATES`] means clients' certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// Those of this subject of the issuer.
+    /// Those of this subject of the issuer; of a certificate the name that a rule matches, or its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// Those that hold what this role grants, by the role or by scopes.
@@ -45,6 +53,12 @@ pub enum Unclear {
     /// A subject alone is somebody else at each issuer.
     #[error("subject: a subject needs its issuer")]
     SubjectAlone,
+    /// No certificate could have it.
+    #[error(
+        "subject: of certificates it is dns:NAME, email:ADDRESS, uri:URI or subject:TEXT as the rule \
+         has it, or sha256: and 64 hexadecimal digits"
+    )]
+    NoCertificate,
     /// Longer than is kept.
     #[error("issuer and subject may have {TEXT_BYTES_MAX} bytes each and no control characters")]
     Text,
@@ -56,7 +70,7 @@ pub enum Unclear {
 /// What is known of a credential.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits<'a> {
-    /// Who issued it; none for a token of our own.
+    /// Who issued it; none for a token of our own, [`CERTIFICATES`] for a certificate.
     pub issuer: Option<&'a str>,
     /// Whom the issuer calls by it.
     pub subject: Option<&'a str>,
@@ -64,6 +78,8 @@ pub struct Traits<'a> {
     pub role: Option<Role>,
     /// What it may do.
     pub scopes: Scopes,
+    /// Its SHA-256, if it is a certificate.
+    pub sha256: Option<&'a [u8; 32]>,
     /// When it was issued.
     pub issued_at: Option<DateTime<Utc>>,
 }
@@ -99,6 +115,12 @@ impl Withdrawal {
         if issued_before.is_some_and(|at| at > now) {
             return Err(Unclear::Future);
         }
+        let subject = match (&issuer, subject) {
+            (Some(issuer), Some(subject)) if issuer == CERTIFICATES => {
+                Some(of_certificate(&subject).ok_or(Unclear::NoCertificate)?)
+            }
+            (_, subject) => subject,
+        };
         Ok(Self {
             issuer,
             subject,
@@ -113,8 +135,14 @@ impl Withdrawal {
         let same = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
         };
+        let digest = self
+            .subject
+            .as_deref()
+            .and_then(|text| text.strip_prefix(DIGEST));
+        let this_certificate = digest
+            .is_some_and(|digest| credential.sha256.is_some_and(|found| hex(found) == digest));
         same(&self.issuer, credential.issuer)
-            && same(&self.subject, credential.subject)
+            && (this_certificate || same(&self.subject, credential.subject))
             && self.role.is_none_or(|role| {
                 credential.role == Some(role) || credential.scopes == role.scopes()
             })
@@ -129,6 +157,17 @@ impl Withdrawal {
         (&self.issuer, &self.subject, self.role) == (&other.issuer, &other.subject, other.role)
             && other.issued_before <= self.issued_before
     }
+}
+
+/// Returns a certificate's subject in the one form in which it is compared: colons and capitals come from
+/// programs that show digests so.
+fn of_certificate(subject: &str) -> Option<String> {
+    let Some(digest) = subject.strip_prefix(DIGEST) else {
+        return subject.parse::<Name>().ok().map(|name| name.to_string());
+    };
+    let digest = digest.replace(':', "").to_ascii_lowercase();
+    let whole = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    whole.then(|| format!("{DIGEST}{digest}"))
 }
 
 impl fmt::Display for Withdrawal {
@@ -160,6 +199,7 @@ impl TokenRecord {
             subject: federated.map(|from| from.subject.as_str()),
             role: self.role,
             scopes: self.scopes,
+            sha256: None,
             // An exchange makes nothing younger than what was exchanged.
             issued_at: federated.map_or(Some(self.created_at), |from| from.issued_at),
         }
@@ -200,6 +240,7 @@ mod tests {
             subject: Some("alice"),
             role: None,
             scopes: Role::Admin.scopes(),
+            sha256: None,
             issued_at: Some(now() - TimeDelta::seconds(1)),
         };
         let made = |issuer: &str, subject: Option<&str>, role: Option<Role>| {
@@ -229,5 +270,50 @@ mod tests {
         assert!(!all.covers(&own));
         let everything = Withdrawal::new(None, None, None, Some(now()), now()).expect("clear");
         assert!(everything.covers(&own) && everything.covers(&alice));
+    }
+
+    #[test]
+    fn certificates_are_withdrawn_by_name_or_digest() {
+        let made = |subject: &str| {
+            let issuer = Some(super::CERTIFICATES.to_owned());
+            Withdrawal::new(issuer, Some(subject.to_owned()), None, None, now())
+        };
+        for wrong in [
+            "ci-bot",
+            "CN=ci-bot",
+            "uri:",
+            "sha256:",
+            "sha256:abcd",
+            "sha1:00",
+        ] {
+            assert_eq!(made(wrong), Err(Unclear::NoCertificate), "{wrong}");
+        }
+        let digest = [0xab; 32];
+        let certificate = Traits {
+            issuer: Some(super::CERTIFICATES),
+            subject: Some("uri:spiffe://a/ci"),
+            role: None,
+            scopes: Role::Viewer.scopes(),
+            sha256: Some(&digest),
+            issued_at: Some(now() - TimeDelta::days(1)),
+        };
+        let colons = ["AB"; 32].join(":");
+        for own in ["uri:spiffe://a/ci".to_owned(), format!("sha256:{colons}")] {
+            assert!(made(&own).expect("clear").covers(&certificate), "{own}");
+        }
+        let other = "cd".repeat(32);
+        for other in ["uri:spiffe://a/c".to_owned(), format!("sha256:{other}")] {
+            assert!(
+                !made(&other).expect("clear").covers(&certificate),
+                "{other}"
+            );
+        }
+        // A token of an issuer is no certificate, whatever its subject says.
+        let pretender = Traits {
+            issuer: Some("https://a"),
+            sha256: None,
+            ..certificate
+        };
+        assert!(!made("uri:spiffe://a/ci").expect("clear").covers(&pretender));
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use config::contract::approval::Resume;
 use config::contract::audit::Note;
 use config::contract::caller::Statement;
 use config::contract::id::SessionId;
@@ -13,7 +14,7 @@ use config::contract::session::SessionView;
 
 use super::Api;
 use super::problem::{Refused, no_session};
-use super::sessions::{empty_body, noted, visible};
+use super::sessions::{body, empty_body, noted, visible};
 use crate::session::retention;
 
 /// Stops one session; answers when nothing of it runs any more and its branch is handed over.
@@ -68,8 +69,9 @@ pub(super) async fn resume(
     request: Request,
 ) -> Result<Response, Refused> {
     let parsed: SessionId = id.parse().map_err(|_| no_session(&id))?;
-    empty_body("session.resume", request).await?;
-    controlled(&api.sessions.resume(&parsed, &statement).await?)
+    let looked_at = looked_at("session.resume", request).await?;
+    let resumed = api.sessions.resume(&parsed, looked_at.as_ref(), &statement);
+    controlled(&resumed.await?)
 }
 
 /// Resumes the only session that is paused or waits for a person.
@@ -78,8 +80,18 @@ pub(super) async fn resume_only(
     Extension(statement): Extension<Arc<Statement>>,
     request: Request,
 ) -> Result<Response, Refused> {
-    empty_body("control.resume", request).await?;
-    controlled(&api.sessions.resume_only(&statement).await?)
+    let looked_at = looked_at("control.resume", request).await?;
+    let resumed = api.sessions.resume_only(looked_at.as_ref(), &statement);
+    controlled(&resumed.await?)
+}
+
+/// Returns what the caller says to have looked at, if anything.
+async fn looked_at(operation: &str, request: Request) -> Result<Option<Resume>, Refused> {
+    if request.headers().contains_key(header::CONTENT_TYPE) {
+        return body(operation, request).await.map(Some);
+    }
+    empty_body(operation, request).await?;
+    Ok(None)
 }
 
 /// Removes an ended session; what it handed over stays in the project.

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::{Extension, Json};
 use config::contract::caller::Statement;
-use config::contract::policy::{
-    COMMAND_BYTES_MAX, CheckCommand, CheckedCommand, Judgement, ModeAnswer, Verdict,
-};
+use config::contract::policy::{COMMAND_BYTES_MAX, CheckCommand, CheckedCommand, ModeAnswer};
 use config::contract::session::AutonomyMode;
 
 use super::Api;
 use super::problem::{Refused, invalid};
 use super::sessions::body;
+use crate::operation::ruling::Course;
 use crate::policy::Surroundings;
 
 /// Judges a command without running it.
@@ -46,28 +45,13 @@ pub(super) async fn check(
     ]
     .map(|mode| ModeAnswer {
         mode: mode.name().to_owned(),
-        answer: answer(&judgement, mode).to_owned(),
+        answer: Course::of(&judgement, mode).name().to_owned(),
     });
     Ok(Json(CheckedCommand {
         judgement,
         answers: answers.to_vec(),
         note: NOTE.to_owned(),
     }))
-}
-
-const fn answer(judgement: &Judgement, mode: AutonomyMode) -> &'static str {
-    match (judgement.verdict, mode) {
-        (Verdict::Deny, _) => "refuse",
-        (Verdict::Ask, _) => "ask",
-        (Verdict::Unknown, AutonomyMode::Perpetual) => "run contained",
-        (Verdict::Unknown, AutonomyMode::Checkpoint | AutonomyMode::Supervised) => "ask",
-        (Verdict::Allow, AutonomyMode::Supervised)
-            if !judgement.reads_only && !judgement.allowed_by_rule =>
-        {
-            "ask"
-        }
-        (Verdict::Allow, _) => "run",
-    }
 }
 
 /// Some folder that is not special.

@@ -277,6 +277,14 @@ impl From<GateError> for Refused {
                 .detail(detail)
                 .fix("let somebody else approve it")
                 .into(),
+            GateError::NotSaid(_) => Problem::new(
+                "approval-not-said",
+                "Say what you looked at",
+                409,
+            )
+            .detail(detail)
+            .fix("send {\"approval\": ID, \"digest\": DIGEST} as GET /api/approvals lists them")
+            .into(),
             GateError::NothingWaits(_) => {
                 Problem::new("nothing-waits", "Nothing waits for approval", 409)
                     .detail(detail)

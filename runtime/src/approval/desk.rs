@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use config::contract::approval::{ApprovalState, ApprovalView, Outcome};
+use config::contract::approval::{ApprovalState, ApprovalView, Outcome, Resume};
 use config::contract::caller::Statement;
 use config::contract::id::{ApprovalId, SessionId};
 use config::runtime::autonomy::Approvals;
@@ -20,7 +20,7 @@ use super::rules::{Freedom, why_asked};
 use super::state::{Happening, Step};
 use crate::clock;
 use crate::identity::{self, NoRandomness};
-use crate::session::gate::{Asked, Decision, GateError, Gatekeeper, Later, Question};
+use crate::session::gate::{Asked, Decision, Gate, GateError, Gatekeeper, Later, Question};
 use crate::session::live::Live;
 use crate::session::may_see;
 use crate::store::{Decider, NewApproval, Store, StoreError, StoredApproval};
@@ -58,7 +58,7 @@ pub enum DecideError {
     #[error("whoever started session {0} may not approve for it")]
     FourEyes(SessionId),
     /// The session waits for nothing.
-    #[error("session {0} waits for no approval")]
+    #[error("session {0} does not wait for this approval")]
     NothingWaits(SessionId),
     /// The store refused.
     #[error(transparent)]
@@ -227,7 +227,7 @@ impl Desk {
             why: self.because(session.id(), why).await?,
             digest: digest(session.id(), question),
             action: question.action.clone(),
-            deadline: self.deadline(now),
+            deadline: self.deadline(question.gate.name(), now),
         };
         let approval = self.store.ask_approval(&new, now).await?;
         self.changes.send_modify(|count| *count += 1);
@@ -256,8 +256,17 @@ impl Desk {
         })
     }
 
-    fn deadline(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let within = TimeDelta::from_std(self.settings.deadline).unwrap_or(TimeDelta::MAX);
+    /// Returns how long a question at a gate waits.
+    fn within(&self, gate: &str) -> Duration {
+        if gate == Gate::Operation.name() {
+            self.settings.operation_deadline
+        } else {
+            self.settings.deadline
+        }
+    }
+
+    fn deadline(&self, gate: &str, now: DateTime<Utc>) -> DateTime<Utc> {
+        let within = TimeDelta::from_std(self.within(gate)).unwrap_or(TimeDelta::MAX);
         now.checked_add_signed(within)
             .unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
@@ -288,8 +297,9 @@ impl Desk {
                     return Err(GateError::NothingWaits(format!("approval {id} is {state}")));
                 }
             }
+            let within = self.within(&found.view.gate);
             // A clock that was set back does not make it wait longer.
-            if began.elapsed() >= self.settings.deadline {
+            if began.elapsed() >= within {
                 let late = found.deadline;
                 self.store
                     .approval_happens(&id, Happening::Tick, None, late)
@@ -297,7 +307,7 @@ impl Desk {
                 continue;
             }
             let by_clock = (found.deadline - clock::now()).to_std().unwrap_or_default();
-            let left = by_clock.min(self.settings.deadline.saturating_sub(began.elapsed()));
+            let left = by_clock.min(within.saturating_sub(began.elapsed()));
             tokio::select! {
                 _ = changes.changed() => {}
                 () = tokio::time::sleep(left.min(LOOK_AGAIN)) => {}
@@ -329,22 +339,18 @@ impl Desk {
     async fn approve_waiting(
         &self,
         session: &SessionId,
+        looked_at: &Resume,
         statement: &Statement,
     ) -> Result<(), DecideError> {
         let waiting = self.store.approvals(None, Some(session), true, 1).await?;
         let found = waiting
             .first()
+            .filter(|found| found.view.id == looked_at.approval)
             .ok_or_else(|| DecideError::NothingWaits(session.clone()))?;
-        let digest = found.view.digest.clone();
-        self.decide(
-            &found.view.id,
-            Word::Approve,
-            Some(&digest),
-            None,
-            statement,
-        )
-        .await
-        .map(drop)
+        let digest = Some(looked_at.digest.as_str());
+        self.decide(&found.view.id, Word::Approve, digest, None, statement)
+            .await
+            .map(drop)
     }
 }
 
@@ -377,10 +383,11 @@ impl Gatekeeper for Desk {
     fn approve<'later>(
         &'later self,
         session: &'later SessionId,
+        looked_at: &'later Resume,
         statement: &'later Statement,
     ) -> Later<'later, Result<(), GateError>> {
         Box::pin(async move {
-            self.approve_waiting(session, statement)
+            self.approve_waiting(session, looked_at, statement)
                 .await
                 .map_err(|error| match error {
                     DecideError::FourEyes(_) => GateError::MayNot(error.to_string()),
@@ -390,6 +397,18 @@ impl Gatekeeper for Desk {
                     | DecideError::OtherDigest { .. }
                     | DecideError::NothingWaits(_) => GateError::NothingWaits(error.to_string()),
                 })
+        })
+    }
+
+    fn withdraw<'later>(
+        &'later self,
+        _session: &'later Live,
+        approval: &'later str,
+    ) -> Later<'later, Result<(), GateError>> {
+        Box::pin(async move {
+            let id = known(approval)?;
+            self.happens(&id, Happening::SessionEnded, None).await?;
+            Ok(())
         })
     }
 

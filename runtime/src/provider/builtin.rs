@@ -1,6 +1,6 @@
 //! The providers that need no settings: data about the vendors' programs.
 
-use config::runtime::Dialect;
+use config::runtime::{Asks, Dialect};
 
 /// What is known of a vendor's program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,12 @@ pub(super) struct BuiltIn {
     /// Program and arguments of an unattended run; the prompt comes on standard input. The jail, not
     /// the program's own prompts, is what holds it.
     pub(super) command: &'static [&'static str],
+    /// Program and arguments of a run in which it asks, if these are others.
+    pub(super) asking: Option<&'static [&'static str]>,
+    /// Further arguments where it does not ask before it acts.
+    pub(super) unasked: &'static [&'static str],
+    /// How it asks before it acts, and the oldest version that blocks what it cannot ask for.
+    pub(super) asks: Option<(Asks, [u32; 3])>,
     /// The runtime's variables that it gets.
     pub(super) environment: &'static [&'static str],
     /// Variables that it always gets.
@@ -21,7 +27,7 @@ pub(super) struct BuiltIn {
     pub(super) fix: &'static str,
 }
 
-pub(super) static BUILT_IN: [BuiltIn; 2] = [
+pub(super) static BUILT_IN: [BuiltIn; 4] = [
     BuiltIn {
         name: "claude",
         command: &[
@@ -30,8 +36,10 @@ pub(super) static BUILT_IN: [BuiltIn; 2] = [
             "--output-format",
             "stream-json",
             "--verbose",
-            "--dangerously-skip-permissions",
         ],
+        asking: None,
+        unasked: &["--dangerously-skip-permissions"],
+        asks: Some((Asks::Hook, [2, 1, 295])),
         environment: &[
             "ANTHROPIC_API_KEY",
             "ANTHROPIC_AUTH_TOKEN",
@@ -59,11 +67,47 @@ pub(super) static BUILT_IN: [BuiltIn; 2] = [
             "--dangerously-bypass-approvals-and-sandbox",
             "-",
         ],
+        asking: Some(&["codex", "app-server"]),
+        unasked: &[],
+        asks: Some((Asks::AppServer, [0, 100, 0])),
         environment: &["OPENAI_API_KEY", "CODEX_API_KEY", "OPENAI_BASE_URL"],
         fixed: &[],
         dialect: Dialect::Codex,
         model_arguments: &["--model", "{model}"],
         oldest: [0, 40, 0],
         fix: "install it where agents can read it: npm install -g @openai/codex",
+    },
+    BuiltIn {
+        name: "gemini",
+        command: &["gemini", "--experimental-acp"],
+        asking: None,
+        unasked: &[],
+        asks: Some((Asks::Acp, [0, 8, 0])),
+        environment: &["GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"],
+        fixed: &[],
+        dialect: Dialect::Text,
+        model_arguments: &["--model", "{model}"],
+        oldest: [0, 8, 0],
+        fix: "install it where agents can read it: npm install -g @google/gemini-cli",
+    },
+    BuiltIn {
+        name: "opencode",
+        command: &["opencode", "acp"],
+        asking: None,
+        unasked: &[],
+        asks: Some((Asks::Acp, [1, 0, 0])),
+        environment: &["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENCODE_API_KEY"],
+        fixed: &[
+            ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
+            // By its own word it asks for nothing; this is stronger than what a project says.
+            (
+                "OPENCODE_CONFIG_CONTENT",
+                "{\"permission\":{\"edit\":\"ask\",\"bash\":\"ask\",\"webfetch\":\"ask\"}}",
+            ),
+        ],
+        dialect: Dialect::Text,
+        model_arguments: &[],
+        oldest: [1, 0, 0],
+        fix: "install it where agents can read it: npm install -g opencode-ai",
     },
 ];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
-use config::runtime::{Dialect, Price, Provider};
+use config::runtime::{Asks, Dialect, Price, Provider};
 
 use super::builtin::BuiltIn;
 
@@ -13,6 +13,13 @@ use super::builtin::BuiltIn;
 pub struct Command {
     name: String,
     program_and_arguments: Vec<String>,
+    /// The same for a run in which it asks, if these are others.
+    asking: Option<Vec<String>>,
+    /// The model, if one was chosen.
+    model: Option<String>,
+    /// Further arguments where it does not ask before it acts.
+    unasked: Vec<String>,
+    asks: Option<Asks>,
     variables: BTreeMap<String, String>,
     /// Names of those of them that are the runtime's own.
     given: Vec<String>,
@@ -27,6 +34,8 @@ pub struct Command {
 pub struct Needs {
     /// The oldest version that will do.
     pub oldest: [u32; 3],
+    /// The oldest that asks before it acts, and blocks what it cannot ask for; none does not ask.
+    pub oldest_asking: Option<[u32; 3]>,
     /// How to get one.
     pub fix: &'static str,
 }
@@ -68,6 +77,12 @@ impl Command {
         Self {
             name: settings.name.clone(),
             program_and_arguments: or(&settings.command, |built_in| built_in.command),
+            asking: built_in.and_then(|built_in| Some(owned(built_in.asking?))),
+            model: None,
+            unasked: built_in.map_or_else(Vec::new, |built_in| owned(built_in.unasked)),
+            asks: settings
+                .asks
+                .or(built_in.and_then(|built_in| Some(built_in.asks?.0))),
             variables,
             given,
             dialect: settings
@@ -80,6 +95,7 @@ impl Command {
             price: settings.price,
             needs: built_in.map(|built_in| Needs {
                 oldest: built_in.oldest,
+                oldest_asking: built_in.asks.map(|(_, oldest)| oldest),
                 fix: built_in.fix,
             }),
         }
@@ -103,6 +119,7 @@ impl Command {
         let rest = self.program_and_arguments.split_off(at);
         self.program_and_arguments.append(&mut chosen);
         self.program_and_arguments.extend(rest);
+        self.model = Some(model.to_owned());
         Some(self)
     }
 
@@ -120,13 +137,30 @@ impl Command {
             .map_or("", String::as_str)
     }
 
-    /// Returns program and arguments.
+    /// Returns program and arguments for a run in which it does not ask before it acts.
     #[must_use]
     pub fn program_and_arguments(&self) -> Vec<OsString> {
-        self.program_and_arguments
-            .iter()
-            .map(OsString::from)
-            .collect()
+        let all = self.program_and_arguments.iter().chain(&self.unasked);
+        all.map(OsString::from).collect()
+    }
+
+    /// Returns program and arguments for a run in which it asks, with those that tell it where.
+    #[must_use]
+    pub fn asking(&self, where_to: Vec<OsString>) -> Vec<OsString> {
+        let own = self.asking.as_ref().unwrap_or(&self.program_and_arguments);
+        own.iter().map(OsString::from).chain(where_to).collect()
+    }
+
+    /// Returns the model, if one was chosen.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// Returns how it asks before it acts, if it is of a version that does.
+    #[must_use]
+    pub const fn asks(&self) -> Option<Asks> {
+        self.asks
     }
 
     /// Returns the variables that the program gets besides the jail's own.
@@ -189,6 +223,7 @@ mod tests {
             command: owned(command),
             environment: owned(environment),
             dialect: None,
+            asks: None,
             model_arguments: Vec::new(),
             price: None,
         }
@@ -219,9 +254,28 @@ mod tests {
         let none = BTreeMap::new();
         let own = Command::new(&settings("claude", &["sh"], &[]), Some(built_in), &none);
         assert_eq!((own.dialect(), own.needs()), (Dialect::Text, None));
+        assert_eq!(own.asks(), None, "nobody knows how");
         let vendor = Command::new(&settings("claude", &[], &[]), Some(built_in), &none);
         assert_eq!(vendor.dialect(), Dialect::Claude);
         assert!(vendor.needs().is_some());
+    }
+
+    #[test]
+    fn a_program_that_asks_is_not_told_to_go_without() {
+        let claude = Command::new(
+            &settings("claude", &[], &[]),
+            Some(&BUILT_IN[0]),
+            &BTreeMap::new(),
+        );
+        let free = claude.program_and_arguments();
+        assert_eq!(free.last().unwrap(), "--dangerously-skip-permissions");
+        let asking = claude.asking(vec!["--settings".into(), "x".into()]);
+        assert!(
+            asking
+                .iter()
+                .all(|part| !part.to_string_lossy().contains("dangerously"))
+        );
+        assert_eq!(asking[asking.len() - 2..], ["--settings", "x"]);
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Reader {
 
 impl Outcome {
     /// Notes why the work is not done.
-    fn fail(&mut self, why: &str) {
+    pub(super) fn fail(&mut self, why: &str) {
         self.is_done = false;
         self.is_transient = is_transient(why);
         self.trouble = Some(bounded(why).to_owned());
@@ -144,12 +144,12 @@ impl Outcome {
 }
 
 impl Said {
-    fn new(kind: &'static str, data: Value) -> Self {
+    pub(super) fn new(kind: &'static str, data: Value) -> Self {
         Self { kind, data }
     }
 
     /// A line that is no event of the dialect.
-    fn other(text: &str) -> Self {
+    pub(super) fn other(text: &str) -> Self {
         Self::new("other", json!({ "text": bounded(text) }))
     }
 }
@@ -181,7 +181,7 @@ fn text<'event>(event: &'event Value, name: &str) -> &'event str {
 }
 
 /// Returns a member as a value that events can keep.
-fn small(value: &Value) -> Value {
+pub(super) fn small(value: &Value) -> Value {
     let written = value.to_string();
     if written.len() <= TEXT_BYTES_MAX {
         value.clone()

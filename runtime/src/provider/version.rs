@@ -29,11 +29,20 @@ pub enum Unfit {
     },
 }
 
-/// Judges what a program says when it is asked for its version, and returns that version.
+/// A program that will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// Its version.
+    pub version: String,
+    /// Whether it asks before it acts, and blocks what it cannot ask for.
+    pub asks: bool,
+}
+
+/// Judges what a program says when it is asked for its version.
 ///
 /// # Errors
 /// When it will not do.
-pub fn judge(program: &str, said: &str, needs: Needs) -> Result<String, Unfit> {
+pub fn judge(program: &str, said: &str, needs: Needs) -> Result<Fit, Unfit> {
     let Some(version) = said.split_ascii_whitespace().find_map(parse) else {
         return Err(Unfit::Unknown {
             program: program.to_owned(),
@@ -49,7 +58,10 @@ pub fn judge(program: &str, said: &str, needs: Needs) -> Result<String, Unfit> {
             fix: needs.fix,
         });
     }
-    Ok(written(version))
+    Ok(Fit {
+        version: written(version),
+        asks: needs.oldest_asking.is_some_and(|oldest| version >= oldest),
+    })
 }
 
 fn parse(word: &str) -> Option<[u32; 3]> {
@@ -75,11 +87,15 @@ mod tests {
     fn only_a_version_that_is_understood_will_do() {
         let needs = Needs {
             oldest: [1, 2, 0],
+            oldest_asking: Some([2, 0, 30]),
             fix: "update it",
         };
         let check = |said: &str, expected: Option<&str>| {
             let found = judge("agent", said, needs).ok();
-            assert_eq!(found.as_deref(), expected, "{said:?}");
+            let asks = expected.is_some_and(|version| version.starts_with('2'));
+            let version = found.as_ref().map(|fit| fit.version.as_str());
+            assert_eq!(version, expected, "{said:?}");
+            assert_eq!(found.is_some_and(|fit| fit.asks), asks, "{said:?}");
         };
         check("", None);
         check("agent: not found", None);

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use super::{SandboxError, system};
 
-/// Finds `loki-jail` beside this program; for tests, which cargo puts one folder deeper, above it.
-pub(super) fn find_jail() -> Result<PathBuf, SandboxError> {
-    let missing = |path: PathBuf| SandboxError::JailMissing { path };
+/// Finds a program of one's own beside this one; for tests, which cargo puts one folder deeper, above
+/// it.
+pub(super) fn find_program(name: &'static str) -> Result<PathBuf, SandboxError> {
+    let missing = |path: PathBuf| SandboxError::ProgramMissing { name, path };
     let own = std::env::current_exe().map_err(|_| missing("/proc/self/exe".into()))?;
     let mut folder = own.parent().ok_or_else(|| missing(own.clone()))?;
     if folder.ends_with("deps") {
         folder = folder.parent().unwrap_or(folder);
     }
-    let program = folder.join("loki-jail");
+    let program = folder.join(name);
     match program.canonicalize() {
         Ok(place) if place.is_file() => Ok(place),
         Ok(_) | Err(_) => Err(missing(program)),

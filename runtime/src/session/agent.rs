@@ -7,16 +7,22 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use config::contract::session::SessionState;
 use config::private;
+use config::runtime::commands::Commands;
 use serde_json::json;
 
+use super::asking::language;
 use super::attended::{Attended, Recorder, Told, attend};
+use super::gate;
+use super::halt::{self, Held, Order};
 use super::live::Live;
 use super::outgoing;
 use super::prompt;
 use super::run::Agency;
 use super::verdict::AgentEnd;
 use super::workshop::{WorkError, Workshop};
+use crate::approval::rules::{self, Asking, Freedom};
 use crate::folder::SessionFolder;
 use crate::provider::dialect::Spent;
 use crate::provider::{Command, version};
@@ -40,14 +46,26 @@ impl Agency {
         prompt: &str,
     ) -> Result<Worked, WorkError> {
         let live = workshop.live;
-        self.demand_fitness(workshop).await?;
         let mut attempt = 1;
         loop {
-            let (worked, told) = self.attempt(workshop, iteration, prompt).await?;
-            let passes =
-                told.outcome.is_transient || worked.end == Some(AgentEnd::Exited(TEMPFAIL));
-            if worked.end.is_none() || !passes || attempt == ATTEMPTS_MAX {
-                return Ok(worked);
+            let (end, told) = self.attempt(workshop, iteration, prompt).await?;
+            let last_words = told.last_words.clone();
+            let worked = |end| Ok(Worked { end, last_words });
+            let end = match end {
+                Attended::Exited(code) => end_of(code, &told),
+                Attended::Cut(reason) => AgentEnd::Cut(reason),
+                Attended::Stopped => return worked(None),
+                Attended::Unanswered(why) => {
+                    if unanswered(workshop, why).await? == Held::Stopped {
+                        return worked(None);
+                    }
+                    continue;
+                }
+            };
+            note_end(live, iteration, &end).await?;
+            let passes = told.outcome.is_transient || end == AgentEnd::Exited(TEMPFAIL);
+            if !passes || attempt == ATTEMPTS_MAX {
+                return worked(Some(end));
             }
             let pause = pause_after(attempt, self.settings().sessions.retry_pause);
             let data = json!({
@@ -70,7 +88,7 @@ impl Agency {
         workshop: &Workshop<'_>,
         iteration: u32,
         prompt: &str,
-    ) -> Result<(Worked, Told), WorkError> {
+    ) -> Result<(Attended, Told), WorkError> {
         let Workshop {
             live,
             folder,
@@ -89,54 +107,54 @@ impl Agency {
         trail
             .tell(live, "provider_invoke", provider.name(), details)
             .await?;
-        let mut recorder = Recorder::telling(&folder.output_log(iteration), iteration, provider)?;
+        let log = folder.output_log(iteration);
+        let mut recorder = match language(live) {
+            None => Recorder::telling(&log, iteration, provider)?,
+            Some(_) => Recorder::conversing(&log, iteration, provider)?,
+        };
         let (way_out, decisions) = self.way_out();
-        let confined = self.sandbox().confine(
+        let (program_and_arguments, place) = self.command_line(workshop)?;
+        let mut confined = self.sandbox().confine(
             &live.assignment().profile,
             folder,
-            provider.program_and_arguments(),
+            program_and_arguments,
             provider.variables().clone(),
             Some(input),
             way_out,
         );
+        let mut asking = None;
+        if let Some(place) = &place {
+            let counter = self.open_counter(workshop, place, prompt)?;
+            confined.environment.extend(counter.variables().clone());
+            self.sandbox().let_ask(&mut confined, folder, place)?;
+            asking = Some(counter);
+        }
         let (since, held) = (Instant::now(), live.held());
         live.set_at_work(true);
         let bounds = self.bounds(self.settings().sessions.iteration_timeout);
-        let attended = attend(workshop, confined, bounds, &mut recorder);
+        let attended = attend(workshop, confined, bounds, &mut recorder, asking.as_mut());
         let recorded = outgoing::record(live, trail, provider.name(), decisions);
         let (attended, recorded) = tokio::join!(attended, recorded);
         live.set_at_work(false);
         recorded?;
         let worked = since.elapsed().saturating_sub(live.held() - held);
+        if let Some(outcome) = asking.and_then(|asking| asking.outcome()) {
+            recorder.heard(outcome);
+        }
         let told = recorder.finish(workshop).await?;
         account(live, provider, &told, worked).await?;
-        let end = match attended? {
-            Attended::Exited(code) => Some(end_of(code, &told)),
-            Attended::Cut(reason) => Some(AgentEnd::Cut(reason)),
-            Attended::Stopped => None,
-        };
-        if let Some(end) = &end {
-            let text = match end {
-                AgentEnd::Exited(code) => format!("the agent's program ended with {code}"),
-                AgentEnd::GaveUp(reason) => format!("the agent gave up: {reason}"),
-                AgentEnd::Cut(reason) => format!("the agent was ended: {reason}"),
-            };
-            let data = json!({ "iteration": iteration, "text": text });
-            live.happened(vec![NewEvent::new("note", data)]).await?;
-        }
-        let last_words = told.last_words.clone();
-        Ok((Worked { end, last_words }, told))
+        Ok((attended?, told))
     }
 
-    /// Asks a vendor's program for its version, once for each session, and refuses one whose events
-    /// are not understood.
-    async fn demand_fitness(&self, workshop: &Workshop<'_>) -> Result<(), WorkError> {
+    /// Asks a vendor's program for its version, once for each session, refuses one whose events are
+    /// not understood, and says what of it can be enforced.
+    pub(super) async fn demand_fitness(&self, workshop: &Workshop<'_>) -> Result<(), WorkError> {
         let live = workshop.live;
         let provider = &live.assignment().provider;
         let Some(needs) = provider.needs() else {
             return Ok(());
         };
-        if live.provider_version().is_some() {
+        if live.fit().is_some() {
             return Ok(());
         }
         let ask = vec![provider.program().into(), "--version".into()];
@@ -153,18 +171,49 @@ impl Agency {
             fix: needs.fix,
         })?;
         let said = String::from_utf8_lossy(&said.stdout).into_owned();
-        let version = version::judge(provider.program(), &said, needs)?;
+        let fit = version::judge(provider.program(), &said, needs)?;
         let data = json!({
             "provider": provider.name(),
-            "version": version,
+            "version": fit.version,
             "dialect": provider.dialect().name(),
-            // No version asks the runtime before each of its operations.
-            "gates": "checkpoint",
+            "gates": if fit.asks { "operation" } else { "checkpoint" },
         });
-        live.happened(vec![NewEvent::new("provider", data)]).await?;
-        live.set_provider_version(version);
+        let asks = provider.asks().filter(|_| fit.asks);
+        let asking = asks.map_or(Asking::Never, Asking::by);
+        live.set_fit(fit);
+        let blocks_more = self.settings().commands != Commands::default();
+        live.update(vec![NewEvent::new("provider", data)], |view| {
+            let freedom = Freedom {
+                mode: view.autonomy_mode,
+                staged: view.staged_autonomy,
+            };
+            let rows = rules::enforcement(freedom, provider.name(), blocks_more, asking);
+            let known = &mut view.effective_enforcement;
+            known.retain(|row| rows.iter().all(|new| new.control != row.control));
+            known.extend(rows);
+        })
+        .await?;
         Ok(())
     }
+}
+
+/// Pauses a session for whose agent nobody decided in time; its tree is gone.
+async fn unanswered(workshop: &Workshop<'_>, why: String) -> Result<Held, WorkError> {
+    let live = workshop.live;
+    gate::return_to(live, SessionState::Running).await?;
+    live.ask_to_pause(Order::by_runtime(why));
+    halt::hold(live, workshop.trail).await
+}
+
+async fn note_end(live: &Live, iteration: u32, end: &AgentEnd) -> Result<(), WorkError> {
+    let text = match end {
+        AgentEnd::Exited(code) => format!("the agent's program ended with {code}"),
+        AgentEnd::GaveUp(reason) => format!("the agent gave up: {reason}"),
+        AgentEnd::Cut(reason) => format!("the agent was ended: {reason}"),
+    };
+    let data = json!({ "iteration": iteration, "text": text });
+    live.happened(vec![NewEvent::new("note", data)]).await?;
+    Ok(())
 }
 
 /// Returns the end of what the agent of an iteration wrote, as an earlier run kept it.

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
+use super::asking::{Asking, Settled, Wanted};
 use super::halt::{self, Held};
 use super::live::Live;
 use super::orphans;
@@ -43,6 +44,8 @@ pub(super) enum Attended {
     Cut(String),
     /// The session was asked to stop.
     Stopped,
+    /// It asked for something, and nobody decided in time.
+    Unanswered(String),
 }
 
 /// Where output goes: all of it into a log; into events if wanted, as lines or as what it means.
@@ -54,6 +57,8 @@ pub(super) struct Recorder {
     output: Output,
     as_events: bool,
     reader: Option<Reader>,
+    /// What the program said by its own streams.
+    spoken: Option<Outcome>,
     /// Whose output it is.
     agent: String,
     last_words: String,
@@ -84,6 +89,7 @@ impl Recorder {
             output: Output::new(iteration),
             as_events: false,
             reader: None,
+            spoken: None,
             agent: String::new(),
             last_words: String::new(),
         })
@@ -107,7 +113,40 @@ impl Recorder {
         })
     }
 
-    async fn take(&mut self, live: &Live, trail: &Trail, chunk: &Chunk) -> Result<(), WorkError> {
+    /// Goes on with the log of an agent whose program is spoken with.
+    pub(super) fn conversing(
+        path: &Path,
+        iteration: u32,
+        provider: &Command,
+    ) -> Result<Self, WorkError> {
+        Ok(Self {
+            as_events: true,
+            spoken: Some(Outcome::default()),
+            agent: provider.name().to_owned(),
+            ..Self::quiet(path, iteration)?
+        })
+    }
+
+    /// Notes what became of the work of a program that was spoken with.
+    pub(super) fn heard(&mut self, outcome: Outcome) {
+        self.spoken = Some(outcome);
+    }
+
+    /// Keeps a line of a conversation.
+    pub(super) async fn keep(&mut self, line: &[u8]) -> Result<(), WorkError> {
+        let written = self.log.write_all(line).await;
+        written.map_err(|source| self.failed(source))?;
+        let written = self.log.write_all(b"\n").await;
+        written.map_err(|source| self.failed(source))
+    }
+
+    /// Takes a piece of output.
+    pub(super) async fn take(
+        &mut self,
+        live: &Live,
+        trail: &Trail,
+        chunk: &Chunk,
+    ) -> Result<(), WorkError> {
         let written = self.log.write_all(&chunk.bytes).await;
         written.map_err(|source| self.failed(source))?;
         let said = match (&mut self.reader, chunk.stream) {
@@ -132,15 +171,21 @@ impl Recorder {
         if self.as_events {
             live.happened(events).await?;
         }
-        let Some(reader) = self.reader.take() else {
-            return Ok(Told {
-                last_words: tail,
-                speaks: false,
-                outcome: Outcome::default(),
-            });
+        let outcome = match (self.reader.take(), self.spoken.take()) {
+            (Some(reader), _) => {
+                let (said, outcome) = reader.finish();
+                self.tell(live, trail, said).await?;
+                outcome
+            }
+            (None, Some(outcome)) => outcome,
+            (None, None) => {
+                return Ok(Told {
+                    last_words: tail,
+                    speaks: false,
+                    outcome: Outcome::default(),
+                });
+            }
         };
-        let (said, outcome) = reader.finish();
-        self.tell(live, trail, said).await?;
         let last_words = if self.last_words.is_empty() {
             tail
         } else {
@@ -154,7 +199,12 @@ impl Recorder {
     }
 
     /// Records what an agent said; what it did goes into the agent audit too.
-    async fn tell(&mut self, live: &Live, trail: &Trail, said: Vec<Said>) -> Result<(), WorkError> {
+    pub(super) async fn tell(
+        &mut self,
+        live: &Live,
+        trail: &Trail,
+        said: Vec<Said>,
+    ) -> Result<(), WorkError> {
         let mut events = Vec::with_capacity(said.len());
         for said in said {
             if said.kind == "message"
@@ -196,12 +246,13 @@ fn audited(kind: &str) -> Option<&'static str> {
     }
 }
 
-/// Starts a program and attends its tree until that is gone.
+/// Starts a program and attends its tree until that is gone; what it asks meanwhile is answered.
 pub(super) async fn attend(
     workshop: &Workshop<'_>,
     confined: Confined,
     bounds: Bounds,
     recorder: &mut Recorder,
+    asking: Option<&mut Asking<'_>>,
 ) -> Result<Attended, WorkError> {
     let Workshop { live, trail, .. } = *workshop;
     let held = halt::hold(live, trail).await?;
@@ -211,7 +262,7 @@ pub(super) async fn attend(
     let in_sandbox = confined.room.is_some();
     let mut tree = workshop.sandbox.start(confined, bounds.output_bytes_max)?;
     remember(live, &tree).await?;
-    let followed = follow(live, trail, &mut tree, bounds, recorder).await;
+    let followed = follow(live, trail, &mut tree, bounds, recorder, asking).await;
     if followed.is_err() {
         tree.kill().await?;
     }
@@ -224,6 +275,8 @@ pub(super) async fn attend(
             orphans::end_of(live.id()).await?;
             return Ok(match followed {
                 Followed::Stopped => Attended::Stopped,
+                Followed::Unanswered(why) => Attended::Unanswered(why),
+                Followed::Concluded => Attended::Exited(0),
                 Followed::ToTheEnd | Followed::TooLong => Attended::Cut(said),
             });
         }
@@ -241,6 +294,8 @@ pub(super) async fn attend(
     }
     Ok(match (followed, ended.cut) {
         (Followed::Stopped, _) => Attended::Stopped,
+        (Followed::Unanswered(why), _) => Attended::Unanswered(why),
+        (Followed::Concluded, _) => Attended::Exited(0),
         (Followed::TooLong, _) => Attended::Cut(too_long(bounds.timeout)),
         (Followed::ToTheEnd, Some(Cut::Output(bytes))) => {
             Attended::Cut(format!("it wrote more than {bytes} bytes"))
@@ -250,11 +305,14 @@ pub(super) async fn attend(
     })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Followed {
     ToTheEnd,
     TooLong,
     Stopped,
+    Unanswered(String),
+    /// The program has said that its work is over.
+    Concluded,
 }
 
 /// Takes the output until there is no more; asks the tree to end when it has to.
@@ -264,6 +322,7 @@ async fn follow(
     tree: &mut Tree,
     bounds: Bounds,
     recorder: &mut Recorder,
+    mut asking: Option<&mut Asking<'_>>,
 ) -> Result<Followed, WorkError> {
     let deadline = tokio::time::sleep_until(Instant::now() + bounds.timeout);
     tokio::pin!(deadline);
@@ -296,7 +355,30 @@ async fn follow(
                 followed = Followed::Stopped;
                 tree.stop(bounds.grace).await?;
             }
+            wanted = next(&mut asking), if followed == Followed::ToTheEnd => {
+                let Some(asking) = &mut asking else { continue };
+                let since = Instant::now();
+                match asking.settle(wanted, tree, recorder).await? {
+                    Settled::GoesOn => {}
+                    Settled::Concluded => {
+                        followed = Followed::Concluded;
+                        tree.stop(bounds.grace).await?;
+                    }
+                    Settled::Stopped => followed = Followed::Stopped,
+                    Settled::Unanswered(why) => followed = Followed::Unanswered(why),
+                }
+                let later = deadline.deadline() + since.elapsed();
+                deadline.as_mut().reset(later);
+            }
         }
+    }
+}
+
+/// Waits for what a program that asks wants next.
+async fn next(asking: &mut Option<&mut Asking<'_>>) -> Wanted {
+    match asking {
+        Some(asking) => asking.next().await,
+        None => std::future::pending().await,
     }
 }
 

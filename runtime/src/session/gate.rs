@@ -9,6 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use config::contract::approval::Resume;
 use config::contract::caller::Statement;
 use config::contract::id::SessionId;
 use config::contract::session::SessionState;
@@ -39,6 +40,10 @@ pub enum Gate {
     /// Before files reach the project that decide what its machines run: CI definitions, submodules
     /// and attributes.
     ProtectedFiles,
+    /// Before one use of a tool, where the rules want a person.
+    Operation,
+    /// When a budget is used up.
+    Budget,
 }
 
 impl Gate {
@@ -52,6 +57,8 @@ impl Gate {
             Self::Push => "push",
             Self::PullRequest => "pull_request",
             Self::ProtectedFiles => "protected_files",
+            Self::Operation => "operation",
+            Self::Budget => "budget",
         }
     }
 }
@@ -105,6 +112,9 @@ pub enum GateError {
     /// Whoever answers may not.
     #[error("{0}")]
     MayNot(String),
+    /// The caller did not say what was looked at.
+    #[error("session {0} waits for an approval: say which one, and its digest")]
+    NotSaid(SessionId),
     /// Nothing waits, or it was decided already.
     #[error("{0}")]
     NothingWaits(String),
@@ -137,6 +147,13 @@ pub trait Gatekeeper: fmt::Debug + Send + Sync + 'static {
         question: &'later Question,
     ) -> Later<'later, Result<(), GateError>>;
 
+    /// Takes a question back: whoever asked it does not wait any more.
+    fn withdraw<'later>(
+        &'later self,
+        session: &'later Live,
+        approval: &'later str,
+    ) -> Later<'later, Result<(), GateError>>;
+
     /// Ends what a session that has ended was waiting for.
     fn ended<'later>(
         &'later self,
@@ -145,10 +162,11 @@ pub trait Gatekeeper: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Approves, for a caller, what a session waits for.
+    /// Approves, for a caller, what a session waits for, if that is what the caller looked at.
     fn approve<'later>(
         &'later self,
         session: &'later SessionId,
+        looked_at: &'later Resume,
         statement: &'later Statement,
     ) -> Later<'later, Result<(), GateError>>;
 }
@@ -238,7 +256,7 @@ pub(super) async fn pass(
 }
 
 /// Records, for the agent audit and as an event, what became of a question.
-async fn told(
+pub(super) async fn told(
     live: &Live,
     trail: &Trail,
     action: &'static str,
@@ -264,7 +282,8 @@ fn is_shown(live: &Live, reason: &str) -> bool {
     view.state == SessionState::WaitingApproval && view.reason.as_deref() == Some(reason)
 }
 
-async fn wait(live: &Live, reason: String) -> Result<(), WorkError> {
+/// Has the session wait, and says why.
+pub(super) async fn wait(live: &Live, reason: String) -> Result<(), WorkError> {
     if is_shown(live, &reason) {
         return Ok(());
     }
@@ -280,7 +299,8 @@ async fn wait(live: &Live, reason: String) -> Result<(), WorkError> {
     Ok(())
 }
 
-async fn return_to(live: &Live, before: SessionState) -> Result<(), WorkError> {
+/// Has the session go on as before it waited.
+pub(super) async fn return_to(live: &Live, before: SessionState) -> Result<(), WorkError> {
     let now = live.view().state;
     let can_return = before != SessionState::Preparing && before != SessionState::WaitingApproval;
     if now != before && can_return {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: only the session's own task moves it; callers leave a wish and wait for its effect.
 
+use config::contract::approval::Resume;
 use config::contract::caller::Statement;
 use config::contract::id::{RequestId, SessionId};
 use config::contract::session::{SessionState, SessionView};
@@ -141,24 +142,30 @@ impl Sessions {
     pub async fn resume(
         &self,
         id: &SessionId,
+        looked_at: Option<&Resume>,
         statement: &Statement,
     ) -> Result<SessionView, HaltError> {
         let live = self.visible(id, statement, RESUMED).await?;
-        self.resume_live(&live, statement).await
+        self.resume_live(&live, looked_at, statement).await
     }
 
     /// Resumes the only session that is paused or waits for a person.
     ///
     /// # Errors
     /// See [`HaltError`].
-    pub async fn resume_only(&self, statement: &Statement) -> Result<SessionView, HaltError> {
+    pub async fn resume_only(
+        &self,
+        looked_at: Option<&Resume>,
+        statement: &Statement,
+    ) -> Result<SessionView, HaltError> {
         let live = self.only(statement, RESUMED, can_be_resumed)?;
-        self.resume_live(&live, statement).await
+        self.resume_live(&live, looked_at, statement).await
     }
 
     async fn resume_live(
         &self,
         live: &Live,
+        looked_at: Option<&Resume>,
         statement: &Statement,
     ) -> Result<SessionView, HaltError> {
         let state = live.view().state;
@@ -166,14 +173,20 @@ impl Sessions {
             return Err(wrong_state(live, RESUMED));
         }
         if state == SessionState::WaitingApproval {
+            let looked_at = looked_at.ok_or_else(|| GateError::NotSaid(live.id().clone()))?;
             let gatekeeper = self.gatekeeper();
-            gatekeeper.approve(live.id(), statement).await?;
-            // It is approved, whether or not the session has moved on by then.
+            gatekeeper.approve(live.id(), looked_at, statement).await?;
+            // It is approved, whether or not the session has moved on by then; it may soon wait for
+            // something else.
             let moved = live.reached(|now| now != SessionState::WaitingApproval);
             return Ok(match tokio::time::timeout(APPROVED_WITHIN, moved).await {
                 Ok(view) => SessionView::clone(&view),
                 Err(_) => SessionView::clone(&live.view()),
             });
+        }
+        if looked_at.is_some() {
+            // What was looked at is not what the session is held by.
+            return Err(wrong_state(live, RESUMED));
         }
         live.ask_to_resume(Order::by_caller(statement, RESUMED));
         // What was asked before it paused may be asked again.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use config::contract::id::{RequestId, SessionId};
 use config::contract::session::{SessionState, SessionView};
+use config::runtime::Asks;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -19,6 +20,7 @@ use crate::clock;
 use crate::policy::Policy;
 use crate::project::Project;
 use crate::provider::Command;
+use crate::provider::version::Fit;
 use crate::sandbox::Profile;
 use crate::store::{NewEvent, Store, StoreError};
 
@@ -68,7 +70,7 @@ pub struct Live {
     /// Milliseconds for which it was held, pauses and waits together.
     held_ms: AtomicU64,
     created: Instant,
-    provider_version: OnceLock<String>,
+    fit: OnceLock<Fit>,
 }
 
 impl Live {
@@ -102,7 +104,7 @@ impl Live {
             at_work: AtomicBool::new(false),
             held_ms: AtomicU64::new(0),
             created: now.checked_sub(age).unwrap_or(now),
-            provider_version: OnceLock::new(),
+            fit: OnceLock::new(),
         }
     }
 
@@ -141,14 +143,21 @@ impl Live {
         self.at_work.store(at_work, Ordering::Relaxed);
     }
 
-    /// Returns the version of the provider's program, once it was asked.
-    pub(super) fn provider_version(&self) -> Option<&str> {
-        self.provider_version.get().map(String::as_str)
+    /// Returns what the provider's program says of itself, once it was asked.
+    pub(super) fn fit(&self) -> Option<&Fit> {
+        self.fit.get()
     }
 
-    /// Notes the version of the provider's program.
-    pub(super) fn set_provider_version(&self, version: String) {
-        self.provider_version.get_or_init(|| version);
+    /// Notes what the provider's program says of itself.
+    pub(super) fn set_fit(&self, fit: Fit) {
+        self.fit.get_or_init(|| fit);
+    }
+
+    /// Returns how the provider's program asks before it acts, if it does.
+    pub(super) fn asks(&self) -> Option<Asks> {
+        let provider = &self.assignment.provider;
+        let does = provider.needs().is_none() || self.fit().is_some_and(|fit| fit.asks);
+        provider.asks().filter(|_| does)
     }
 
     /// Returns for how long it was held since this run of the runtime began.

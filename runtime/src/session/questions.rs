@@ -1,15 +1,17 @@
 //! What a session asks at each gate. Pure: the same facts give the same question.
 
+use std::ffi::OsString;
+
 use config::contract::session::{HandOff, SessionView};
 use serde_json::json;
 
 use super::gate::{Gate, Question};
 use super::verdict::{self, Iteration};
 use crate::branch::{Findings, Remote, Workspace};
-use crate::provider::Command;
+use crate::operation::Operation;
 
 /// Asks before the first run: what the agent will be told, and by whom it is carried out.
-pub(super) fn first_run(view: &SessionView, provider: &Command, prompt: &str) -> Question {
+pub(super) fn first_run(view: &SessionView, program: &[OsString], prompt: &str) -> Question {
     Question {
         gate: Gate::FirstRun,
         iteration: 0,
@@ -18,7 +20,7 @@ pub(super) fn first_run(view: &SessionView, provider: &Command, prompt: &str) ->
             "prd": view.prd,
             "project": view.project,
             "provider": view.provider,
-            "program": provider.program_and_arguments()
+            "program": program
                 .iter()
                 .map(|part| part.to_string_lossy())
                 .collect::<Vec<_>>(),
@@ -115,6 +117,35 @@ pub(super) fn pull_request(
             "base": remote.base(),
             "title": title,
             "body": body,
+        }),
+    }
+}
+
+/// Asks before one use of a tool.
+pub(super) fn operation(view: &SessionView, operation: &Operation, why: &str) -> Question {
+    Question {
+        gate: Gate::Operation,
+        iteration: view.iteration,
+        summary: operation.summary(),
+        action: json!({
+            "tool": operation.tool,
+            "input": operation.input,
+            "directory": operation.directory,
+            "call": operation.call,
+            "because": why,
+        }),
+    }
+}
+
+/// Asks whether a budget that is used up is granted once more.
+pub(super) fn budget(view: &SessionView, why: &str) -> Question {
+    Question {
+        gate: Gate::Budget,
+        iteration: view.iteration,
+        summary: format!("grant the budget once more: {why}"),
+        action: json!({
+            "budget": why,
+            "granted_before": view.usage.budgets_granted,
         }),
     }
 }

@@ -18,13 +18,13 @@ use tokio::sync::mpsc;
 
 use super::agent;
 use super::attended::{Attended, Bounds, Recorder, attend};
-use super::budget;
 use super::gate::{self, Gatekeeper, Passage, Question};
-use super::halt::{self, Held, Order};
+use super::halt::{self, Held};
 use super::learning;
 use super::live::Live;
 use super::prompt::Prompt;
 use super::questions;
+use super::spending;
 use super::trail::{RUNTIME, Trail};
 use super::verdict::{self, Iteration, Verdict};
 use super::workshop::{WorkError, Workshop};
@@ -32,7 +32,7 @@ use super::{DiffError, Ending, Worker, outgoing, publication};
 use crate::branch::{Credential, Workspace};
 use crate::clock;
 use crate::egress::{Outlet, Pending};
-use crate::folder::{self, SessionFolder};
+use crate::folder::SessionFolder;
 use crate::project::Project;
 use crate::sandbox::{Profile, Sandbox, WayOut};
 use crate::store::NewEvent;
@@ -70,6 +70,11 @@ impl Agency {
     /// Returns the way in which programs are started.
     pub(super) const fn sandbox(&self) -> &Sandbox {
         &self.sandbox
+    }
+
+    /// Returns who decides at gates.
+    pub(super) fn gatekeeper(&self) -> &dyn Gatekeeper {
+        self.gatekeeper.as_ref()
     }
 
     /// Returns the settings.
@@ -150,8 +155,12 @@ impl Agency {
     async fn iterate(&self, workshop: &mut Workshop<'_>) -> Result<Ending, WorkError> {
         let (live, trail) = (workshop.live, workshop.trail);
         let iterations_max = live.view().iterations_max;
+        let was_paused = live.view().state == SessionState::Paused;
         if halt::hold(live, trail).await? == Held::Stopped {
             return Ok(stopped(live));
+        }
+        if was_paused {
+            spending::grant_if_asked(live).await?;
         }
         let mut done = live.store().iterations(live.id()).await?;
         let mut output = agent::last_output(workshop.folder, done.len());
@@ -168,8 +177,11 @@ impl Agency {
             let number = u32::try_from(done.len())
                 .unwrap_or(u32::MAX)
                 .saturating_add(1);
-            if !done.is_empty() && self.keep_budget(workshop).await? == Held::Stopped {
-                return Ok(stopped(live));
+            self.demand_fitness(workshop).await?;
+            if !done.is_empty()
+                && let Some(ending) = self.keep_budget(workshop).await?
+            {
+                return Ok(ending);
             }
             let approved = match self.gate(workshop, &done, &output, &known).await? {
                 ControlFlow::Continue(approved) => approved,
@@ -244,8 +256,8 @@ impl Agency {
         let live = workshop.live;
         let (question, prompt) = if done.is_empty() {
             let prompt = self.prompt(live, 1, done, output, known).await?;
-            let provider = &live.assignment().provider;
-            let question = questions::first_run(&live.view(), provider, &prompt);
+            let (program, _) = self.command_line(workshop)?;
+            let question = questions::first_run(&live.view(), &program, &prompt);
             (question, Some(prompt))
         } else {
             let tip = workshop.workspace.tip();
@@ -266,34 +278,8 @@ impl Agency {
         })
     }
 
-    /// Pauses as long as a budget is used up; each time that a person lets the session go on, the
-    /// whole budget is granted once more.
-    async fn keep_budget(&self, workshop: &Workshop<'_>) -> Result<Held, WorkError> {
-        let (live, trail) = (workshop.live, workshop.trail);
-        let place = workshop.folder.directory().to_owned();
-        let disk_bytes = tokio::task::spawn_blocking(move || folder::bytes_below(&place)).await?;
-        while let Some(why) = budget::exceeded(&live.view(), &self.settings.budget, disk_bytes) {
-            let details = json!({ "reason": why });
-            trail
-                .tell(live, "budget_exceeded", RUNTIME, details.clone())
-                .await?;
-            live.happened(vec![NewEvent::new("budget", details)])
-                .await?;
-            let reason = format!("the budget is used up: {why}; to grant it again: loki resume");
-            live.ask_to_pause(Order::by_runtime(reason));
-            if halt::hold(live, trail).await? == Held::Stopped {
-                return Ok(Held::Stopped);
-            }
-            let granted = NewEvent::new("budget", json!({ "granted": true }));
-            live.update(vec![granted], |view| {
-                view.usage.budgets_granted = view.usage.budgets_granted.saturating_add(1);
-            })
-            .await?;
-        }
-        Ok(Held::Resumed)
-    }
-
-    async fn pass(
+    /// Brings the session through a gate.
+    pub(super) async fn pass(
         &self,
         workshop: &Workshop<'_>,
         question: &Question,
@@ -352,12 +338,12 @@ impl Agency {
             let log = folder.directory().join(format!("verify-{iteration}.log"));
             let mut recorder = Recorder::quiet(&log, iteration)?;
             let bounds = self.bounds(self.settings.sessions.verify_timeout);
-            let attended = attend(workshop, confined, bounds, &mut recorder).await;
+            let attended = attend(workshop, confined, bounds, &mut recorder, None).await;
             let output = recorder.finish(workshop).await?.last_words;
             match attended? {
                 Attended::Exited(0) => Verification::Passed,
                 Attended::Exited(exit_code) => Verification::Failed { exit_code, output },
-                Attended::Cut(reason) => Verification::Failed {
+                Attended::Cut(reason) | Attended::Unanswered(reason) => Verification::Failed {
                     exit_code: CUT_EXIT_CODE,
                     output: format!("{output}\nthe verify command was ended: {reason}"),
                 },
@@ -483,7 +469,7 @@ async fn close(live: &Live, trail: &Trail, ending: Ending) -> Ending {
     }
 }
 
-fn stopped(live: &Live) -> Ending {
+pub(super) fn stopped(live: &Live) -> Ending {
     live.stop_request()
         .unwrap_or_else(super::stop::Request::shutdown)
         .ending()

@@ -21,6 +21,7 @@ use crate::agent_audit::AgentAuditError;
 use crate::branch::{BranchError, Credential, Protection, Workspace};
 use crate::clock;
 use crate::folder::{FolderError, SessionFolder};
+use crate::operation::CounterError;
 use crate::provider::version::Unfit;
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::store::{NewEvent, StoreError};
@@ -54,6 +55,9 @@ pub(super) enum WorkError {
     /// A gate cannot be asked; then it stays shut.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// The agent's program would have nowhere to ask.
+    #[error(transparent)]
+    Counter(#[from] CounterError),
     /// The provider's program cannot be asked.
     #[error("cannot start {program}: {why}; fix: {fix}")]
     Provider {

@@ -227,7 +227,7 @@ impl Store {
     /// Settles at start-up what an earlier run of the runtime left: says of every action that was let
     /// through for an unfinished session and of which nobody knows whether it was carried out that a
     /// person has to look, and lets every approval lapse that was not used, so that a person is asked
-    /// anew. Returns how many actions a person has to look at.
+    /// anew; takes back what programs asked for that have ended since. Returns how many actions a person has to look at.
     ///
     /// # Errors
     /// When the database refuses.
@@ -243,10 +243,16 @@ impl Store {
         .await
         .map_err(database(WHAT))?
         .rows_affected();
-        sqlx::query("UPDATE approval SET state = 'lapsed' WHERE state = 'approved'")
-            .execute(&mut *transaction)
-            .await
-            .map_err(database(WHAT))?;
+        for settled in [
+            "UPDATE approval SET state = 'lapsed' WHERE state = 'approved'",
+            // The program that asked for it has ended with the runtime.
+            "UPDATE approval SET state = 'cancelled' WHERE state = 'requested' AND gate = 'operation'",
+        ] {
+            sqlx::query(settled)
+                .execute(&mut *transaction)
+                .await
+                .map_err(database(WHAT))?;
+        }
         transaction.commit().await.map_err(database(WHAT))?;
         Ok(marked)
     }
@@ -294,7 +300,7 @@ async fn settle_earlier(
     .fetch_all(&mut **transaction)
     .await
     .map_err(database(WHAT))?;
-    let mut counts = None;
+    let mut counts = rejected(transaction, new).await?;
     for row in &open {
         let old = stored(row)?;
         let same_place = old.view.gate == new.gate && old.view.iteration == new.iteration;
@@ -323,6 +329,29 @@ async fn settle_earlier(
     .await
     .map_err(database(WHAT))?;
     Ok(counts)
+}
+
+/// Returns the rejection of exactly this, if that was the last word at this place: a session that asks
+/// again has not heard of it, because the runtime ended before.
+async fn rejected(
+    transaction: &mut Transaction<'_, Sqlite>,
+    new: &NewApproval,
+) -> Result<Option<StoredApproval>, StoreError> {
+    let last = sqlx::query(
+        "SELECT * FROM approval WHERE session = ? AND gate = ? AND iteration = ? \
+         ORDER BY number DESC LIMIT 1",
+    )
+    .bind(new.session.as_str())
+    .bind(new.gate)
+    .bind(new.iteration)
+    .fetch_optional(&mut **transaction)
+    .await
+    .map_err(database("look for a rejection"))?
+    .map(|row| stored(&row))
+    .transpose()?;
+    Ok(last.filter(|last| {
+        last.view.state == ApprovalState::Rejected && last.view.digest == new.digest
+    }))
 }
 
 fn stored(row: &SqliteRow) -> Result<StoredApproval, StoreError> {

@@ -1,21 +1,18 @@
-//! Folders, files and certificates: there, whole, and closed to others.
+//! Folders and files: there, whole, and closed to others.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use ::config::gateway::tls::Pair;
 use ::config::home::Home;
 use ::config::secret;
-use gateway::certificate;
 use gateway::tokens::store;
 
 use super::Finding;
-use crate::clock;
 use crate::context::Context;
 
-/// Checks everything below the data directory, and the certificate.
+/// Checks everything below the data directory.
 pub(super) fn check(context: &Context, home: &Home) -> Vec<Finding> {
     let mut findings = vec![data_directory(home.directory())];
     let closed = [
@@ -32,11 +29,6 @@ pub(super) fn check(context: &Context, home: &Home) -> Vec<Finding> {
     findings.push(tokens(home));
     if let Ok(loaded) = context.gateway_settings(context.sources()) {
         findings.push(key(&loaded.settings.runtime.statement_key));
-        let tls = loaded.settings.tls.iter();
-        findings.extend(
-            tls.flat_map(|tls| tls.pairs())
-                .map(|one| pair(context, one)),
-        );
     }
     findings
 }
@@ -109,26 +101,6 @@ fn key(path: &Path) -> Finding {
             check,
             error.to_string(),
             "mend it, or remove it while nothing runs: a new one is made",
-        ),
-    }
-}
-
-fn pair(context: &Context, tls: &Pair) -> Finding {
-    let check = "certificate";
-    // A relative path in the environment means the folder that the person is in.
-    let tls = Pair {
-        certificate: context.directory().join(&tls.certificate),
-        key: context.directory().join(&tls.key),
-    };
-    match certificate::load(&tls, clock::now()) {
-        Ok(_) => Finding::ok(
-            check,
-            format!("{} fits its key and is valid", tls.certificate.display()),
-        ),
-        Err(error) => Finding::failed(
-            check,
-            error.to_string(),
-            "set LOKI_TLS_CERT and LOKI_TLS_KEY to a valid pair that only you can read",
         ),
     }
 }

@@ -1,4 +1,5 @@
-//! Who may come in: tokens that end, rest or reach too far, and issuers whose keys are not seen.
+//! Who may come in: tokens that end, rest or reach too far, issuers whose keys are not seen, and clocks
+//! that differ.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +9,12 @@ use ::config::gateway::oidc::Issuer;
 use ::config::home::Home;
 use chrono::{DateTime, TimeDelta, Utc};
 use gateway::federation;
+use gateway::issuer_clock;
 use gateway::tokens::record::{Standing, TokenRecord};
 use gateway::tokens::{store, usage};
 
 use super::Finding;
+use crate::client;
 use crate::clock;
 use crate::context::Context;
 
@@ -29,13 +32,10 @@ pub(super) fn check(context: &Context, home: &Home) -> Vec<Finding> {
     let now = clock::now();
     let mut findings = tokens(home, now);
     if let Ok(loaded) = context.gateway_settings(context.sources()) {
-        findings.extend(
-            loaded
-                .settings
-                .issuers
-                .iter()
-                .map(|one| issuer(home, one, now)),
-        );
+        for one in &loaded.settings.issuers {
+            findings.push(issuer(home, one, now));
+            findings.push(server_clock(context, one));
+        }
     }
     findings
 }
@@ -147,5 +147,48 @@ fn issuer(home: &Home, issuer: &Issuer, now: DateTime<Utc>) -> Finding {
                 Finding::ok(check, found)
             }
         }
+    }
+}
+
+/// Asks the issuer's server for its time: tokens are judged by this host's clock.
+fn server_clock(context: &Context, issuer: &Issuer) -> Finding {
+    let check = format!("clock of issuer {}", issuer.name);
+    let fix = "set this host's clock (NTP); if it is right, tell the issuer's operator";
+    // A relative path in the environment means the folder that the person is in.
+    let issuer = Issuer {
+        ca: issuer
+            .ca
+            .as_ref()
+            .map(|path| context.directory().join(path)),
+        ..issuer.clone()
+    };
+    client::install_crypto();
+    let ahead = match issuer_clock::ahead(&issuer) {
+        Ok(Some(ahead)) => ahead,
+        Ok(None) => return Finding::ok(check, "its server tells no time"),
+        Err(error) => {
+            let way = format!("{} must be reachable from here", issuer.url);
+            return Finding::warning(check, error.to_string(), way);
+        }
+    };
+    let seconds = ahead.abs().num_seconds();
+    let leeway = issuer.leeway.as_secs();
+    let side = if ahead < TimeDelta::zero() {
+        "behind"
+    } else {
+        "before"
+    };
+    let found = format!("{seconds} s {side} ours; up to {leeway} s are forgiven");
+    let beyond = ahead.abs().to_std().unwrap_or_default();
+    if beyond > issuer.leeway {
+        Finding::failed(
+            check,
+            format!("{found}: its tokens are refused, or accepted after their end"),
+            fix,
+        )
+    } else if beyond > issuer.leeway / 2 {
+        Finding::warning(check, found, fix)
+    } else {
+        Finding::ok(check, found)
     }
 }

@@ -20,17 +20,17 @@ use crate::{clock, output};
 /// Takes a token back, or all credentials that fit; the records stay.
 ///
 /// Returns once every running gateway on this host refuses them. The name is free again. With
-/// conditions instead of a name, tokens of other issuers are refused too.
+/// conditions instead of a name, tokens of other issuers and certificates of clients are refused too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = REVOKE_EXAMPLES)]
 pub(super) struct RevokeArguments {
     /// Its id or its name
     #[arg(value_name = "ID-OR-NAME", required_unless_present_any = ["issuer", "role", "issued_before"])]
     token: Option<Selector>,
-    /// All of this issuer
+    /// All of this issuer; `certificate` means clients' certificates
     #[arg(long, value_name = "URL", conflicts_with = "token")]
     issuer: Option<String>,
-    /// All of this subject of the issuer
+    /// All of this subject of the issuer; of certificates the name that the rule has, or sha256:DIGEST
     #[arg(long, requires = "issuer", conflicts_with = "token")]
     subject: Option<String>,
     /// All that hold what this role grants
@@ -47,7 +47,8 @@ Examples:
   loki enterprise token revoke tok-4k9x2m7q
   loki enterprise token revoke --role admin
   loki enterprise token revoke --issued-before 2026-02-01T00:00:00Z
-  loki enterprise token revoke --issuer https://gitlab.com --subject project_path:a/b:ref:main";
+  loki enterprise token revoke --issuer https://gitlab.com --subject project_path:a/b:ref:main
+  loki enterprise token revoke --issuer certificate --subject uri:spiffe://example.org/ci";
 
 /// Takes a token back and removes its record.
 ///

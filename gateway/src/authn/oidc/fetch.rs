@@ -12,9 +12,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use config::gateway::oidc::Issuer;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Certificate, Client, Url, redirect};
+use reqwest::header::DATE;
+use reqwest::{Certificate, Client, Response, Url, redirect};
 use serde_json::Value;
 
 use super::document;
@@ -173,10 +175,7 @@ impl Fetcher {
     /// # Errors
     /// When the server cannot be asked, or its answers cannot be used.
     pub(crate) async fn keys(&self) -> Result<(KeySet, Vec<u8>), FetchError> {
-        let base = self.issuer.trim_end_matches('/');
-        let discovery = self
-            .ask(&format!("{base}/.well-known/openid-configuration"))
-            .await?;
+        let discovery = self.ask(&self.discovery_url()).await?;
         let document =
             document::read(&discovery).map_err(|_| FetchError::Discovery("not a JSON object"))?;
         // Byte for byte (OpenID Connect Discovery, section 4.3).
@@ -190,29 +189,56 @@ impl Fetcher {
         Ok((KeySet::read(&bytes)?, bytes))
     }
 
-    async fn ask(&self, text: &str) -> Result<Vec<u8>, FetchError> {
+    /// Returns what the server takes for the time, to the second; none if it does not say.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub(crate) async fn server_time(&self) -> Result<Option<DateTime<Utc>>, FetchError> {
+        let answer = self.send(&self.discovery_url()).await?;
+        let date = answer.headers().get(DATE);
+        let date = date.and_then(|value| DateTime::parse_from_rfc2822(value.to_str().ok()?).ok());
+        Ok(date.map(|date| date.to_utc()))
+    }
+
+    fn discovery_url(&self) -> String {
+        let base = self.issuer.trim_end_matches('/');
+        format!("{base}/.well-known/openid-configuration")
+    }
+
+    async fn send(&self, text: &str) -> Result<Response, FetchError> {
         let url = text.to_owned();
         let parsed = Url::parse(text).map_err(|_| FetchError::Forbidden { url: url.clone() })?;
         if !self.guard.allows_url(&parsed) {
             return Err(FetchError::Forbidden { url });
         }
-        let failed = |error: reqwest::Error| FetchError::Request {
-            url: text.to_owned(),
-            reason: causes(&error),
-        };
-        let mut answer = self.client.get(parsed).send().await.map_err(failed)?;
+        let answer = self.client.get(parsed).send().await;
+        let answer = answer.map_err(|error| failed(text, &error))?;
         if answer.status() != 200 {
             let status = answer.status().as_u16();
             return Err(FetchError::Status { url, status });
         }
+        Ok(answer)
+    }
+
+    async fn ask(&self, text: &str) -> Result<Vec<u8>, FetchError> {
+        let mut answer = self.send(text).await?;
         let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        while let Some(chunk) = answer.chunk().await.map_err(|error| failed(text, &error))? {
             if bytes.len() + chunk.len() > SET_BYTES_MAX {
-                return Err(FetchError::TooLong { url });
+                return Err(FetchError::TooLong {
+                    url: text.to_owned(),
+                });
             }
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes)
+    }
+}
+
+fn failed(url: &str, error: &reqwest::Error) -> FetchError {
+    FetchError::Request {
+        url: url.to_owned(),
+        reason: causes(error),
     }
 }
 

@@ -194,7 +194,7 @@ impl LiveIssuer {
         let grants = claims.grants;
         let caller = Arc::new(Caller {
             user: format!("oidc:{name}"),
-            principal: format!("{}/{}", self.settings.url, claims.subject),
+            principal: super::principal(&self.settings.url, &claims.subject),
             auth_method: AuthMethod::Oidc,
             scopes: grants.scopes,
             projects: grants.projects,

@@ -77,7 +77,7 @@ mod tests {
     fn tokens_are_forgotten_in_time_and_when_full() {
         let caller = Arc::new(Caller {
             user: "oidc:a".to_owned(),
-            principal: "https://issuer.test/a".to_owned(),
+            principal: "https://issuer.test#a".to_owned(),
             auth_method: AuthMethod::Oidc,
             scopes: Scopes::NONE,
             projects: None,

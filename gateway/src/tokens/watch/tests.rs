@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use config::home::Home;
+use config::private;
 use tempfile::TempDir;
 
 use super::{Notice, TokenWatch};
-use crate::tokens::acknowledge::{Awaited, wait};
+use crate::tokens::acknowledge::{Awaited, Unconfirmed, wait};
 use crate::tokens::bounds::Bounds;
 use crate::tokens::change::Change;
 use crate::tokens::format::FreshToken;
@@ -151,6 +152,53 @@ fn a_damaged_file_keeps_the_last_good_one_and_revocations_apply() {
     wait(&watched.home, Awaited::Revocation(generation)).expect("applied");
     assert!(matches!(watched.found(&lost), Err(Rejected::Revoked(..))));
     assert_eq!(watched.found(&kept), Ok("kept".to_owned()));
+}
+
+#[test]
+fn nothing_is_acknowledged_from_a_compacted_journal_before_the_token_file_is_read() {
+    let watched = watched();
+    let lost = watched.add("lost");
+    watched.add("other");
+    watched.revoke("other");
+    // The file of the next state is made beside it; the present one cannot be read meanwhile.
+    let beside = tempfile::tempdir().expect("temporary directory");
+    let beside = Home::new(beside.path().join(".loki"));
+    fs::create_dir_all(beside.dashboard()).expect("directory");
+    for (from, to) in [
+        (watched.home.tokens(), beside.tokens()),
+        (watched.home.revocations(), beside.revocations()),
+    ] {
+        fs::copy(from, &to).expect("copy");
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).expect("chmod");
+    }
+    let mut change = Change::begin(&beside).expect("lock");
+    for name in ["lost", "other"] {
+        let Ok(selector) = name.parse();
+        change
+            .revoke(&selector, "local:test", now())
+            .expect("revoked");
+    }
+    let generation = change.commit().expect("commit");
+    let open = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(watched.home.tokens(), open).expect("chmod");
+    // What compacting leaves of the journal: the newest entry alone, which is not about "lost".
+    let journal = fs::read_to_string(beside.revocations()).expect("journal");
+    let newest = journal.lines().last().expect("an entry");
+    private::replace_file(
+        &watched.home.revocations(),
+        format!("{newest}\n").as_bytes(),
+    )
+    .expect("replaced");
+    assert!(matches!(watched.failure(), StoreError::TooOpen { .. }));
+    let early = wait(&watched.home, Awaited::Revocation(generation));
+    assert!(matches!(early, Err(Unconfirmed::Silent(_))), "{early:?}");
+    private::replace_file(
+        &watched.home.tokens(),
+        &fs::read(beside.tokens()).expect("the next state"),
+    )
+    .expect("replaced");
+    wait(&watched.home, Awaited::Revocation(generation)).expect("applied");
+    assert!(matches!(watched.found(&lost), Err(Rejected::Revoked(..))));
 }
 
 #[test]

@@ -252,3 +252,50 @@ async fn what_an_ended_session_waited_for_ends_with_it() {
         (Step::Refused, ApprovalState::Cancelled)
     );
 }
+
+#[tokio::test]
+async fn a_rejection_that_the_session_did_not_hear_of_counts_when_it_asks_again() {
+    let mut fixture = Fixture::new().await;
+    fixture.create(&new_session(1)).await;
+    let asked = fixture.store.ask_approval(&asking(1, "a"), now()).await;
+    let id = asked.expect("asked").view.id;
+    let (step, _) = happens(&fixture.store, &id, Happening::Reject, now()).await;
+    assert_eq!(step, Step::To(ApprovalState::Rejected));
+    fixture = fixture.reopened().await;
+    assert_eq!(fixture.store.mark_indeterminate().await.expect("marked"), 0);
+    let again = fixture.store.ask_approval(&asking(2, "a"), now()).await;
+    let again = again.expect("asked").view;
+    assert_eq!((again.id, again.state), (id, ApprovalState::Rejected));
+    let other = fixture.store.ask_approval(&asking(3, "b"), now()).await;
+    let other = other.expect("asked").view;
+    assert_eq!(
+        other.state,
+        ApprovalState::Requested,
+        "it is something else"
+    );
+    let later = fixture.store.ask_approval(&asking(4, "a"), now()).await;
+    let later = later.expect("asked").view;
+    assert_eq!(
+        later.state,
+        ApprovalState::Requested,
+        "it was not the last word"
+    );
+}
+
+#[tokio::test]
+async fn what_a_program_asked_that_has_ended_with_the_runtime_cannot_be_decided() {
+    let fixture = Fixture::new().await;
+    fixture.create(&new_session(1)).await;
+    let operation = NewApproval {
+        gate: "operation",
+        ..asking(1, "a")
+    };
+    let asked = fixture.store.ask_approval(&operation, now()).await;
+    let id = asked.expect("asked").view.id;
+    assert_eq!(fixture.store.mark_indeterminate().await.expect("marked"), 0);
+    let (step, left) = happens(&fixture.store, &id, Happening::Approve, now()).await;
+    assert_eq!(
+        (step, left.view.state),
+        (Step::Refused, ApprovalState::Cancelled)
+    );
+}

@@ -1,13 +1,12 @@
-//! Signs whatever an attacker could ask for.
+//! Signs tokens with keys of every kind, and makes keys that may not be used.
 
 use std::sync::LazyLock;
 
-use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
+    RSA_PSS_SHA256, RsaKeyPair,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,41 +16,20 @@ use super::super::key::KeySet;
 /// Who signs, and how.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Signer {
-    /// Nobody: the signature is empty.
-    Nobody,
-    /// The issuer's RSA key.
+    /// The RSA key.
     Rs256,
-    /// The issuer's RSA key.
-    Rs512,
-    /// The issuer's RSA key.
+    /// The RSA key.
     Ps256,
-    /// The issuer's P-256 key.
+    /// The P-256 key.
     Es,
-    /// The issuer's P-256 key, in DER instead of two numbers.
-    EsDer,
-    /// The issuer's Ed25519 key.
+    /// The Ed25519 key.
     Ed,
-    /// An Ed25519 key of the attacker's own.
-    OtherEd,
-    /// An RSA key of the attacker's own.
-    OtherRs,
-    /// HMAC under the issuer's public RSA modulus.
-    HmacOfModulus,
-    /// HMAC under the issuer's public Ed25519 key.
-    HmacOfEd,
-    /// HMAC under nothing.
-    HmacOfNothing,
-    /// So many zero bytes.
-    Zeros(usize),
 }
 
 struct Keys {
     rs: RsaKeyPair,
-    other_rs: RsaKeyPair,
     es: EcdsaKeyPair,
-    es_der: EcdsaKeyPair,
     ed: Ed25519KeyPair,
-    other_ed: Ed25519KeyPair,
 }
 
 static KEYS: LazyLock<Keys> = LazyLock::new(|| {
@@ -59,16 +37,12 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let es = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("key");
     Keys {
         rs: RsaKeyPair::generate(KeySize::Rsa2048).expect("key"),
-        other_rs: RsaKeyPair::generate(KeySize::Rsa2048).expect("key"),
         es: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, es.as_ref()).expect("key"),
-        es_der: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, es.as_ref())
-            .expect("key"),
         ed: Ed25519KeyPair::generate().expect("key"),
-        other_ed: Ed25519KeyPair::generate().expect("key"),
     }
 });
 
-/// An issuer's keys, and an attacker's.
+/// An issuer's keys.
 pub(super) struct Forge(&'static Keys);
 
 impl Forge {
@@ -175,36 +149,14 @@ impl Forge {
                 .expect("signature");
             signature
         };
-        let hmac = |key: &[u8]| {
-            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message)
-                .as_ref()
-                .to_vec()
-        };
         match signer {
-            Signer::Nobody => Vec::new(),
             Signer::Rs256 => rsa(&keys.rs, &RSA_PKCS1_SHA256),
-            Signer::Rs512 => rsa(&keys.rs, &RSA_PKCS1_SHA512),
             Signer::Ps256 => rsa(&keys.rs, &RSA_PSS_SHA256),
-            Signer::OtherRs => rsa(&keys.other_rs, &RSA_PKCS1_SHA256),
-            Signer::Es => keys
-                .es
-                .sign(&random, message)
-                .expect("signature")
-                .as_ref()
-                .to_vec(),
-            Signer::EsDer => {
-                let signature = keys.es_der.sign(&random, message).expect("signature");
+            Signer::Es => {
+                let signature = keys.es.sign(&random, message).expect("signature");
                 signature.as_ref().to_vec()
             }
             Signer::Ed => keys.ed.sign(message).as_ref().to_vec(),
-            Signer::OtherEd => keys.other_ed.sign(message).as_ref().to_vec(),
-            Signer::HmacOfModulus => {
-                let modulus = keys.rs.public_key().modulus();
-                hmac(modulus.big_endian_without_leading_zero())
-            }
-            Signer::HmacOfEd => hmac(keys.ed.public_key().as_ref()),
-            Signer::HmacOfNothing => hmac(b""),
-            Signer::Zeros(length) => vec![0; length],
         }
     }
 }
