@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_refused() {
+    fn a_container_and_a_sandbox_at_once_are_refused() {
         let both = Some("both a sandbox and a container are asked for");
         check(
             |p| {
@@ -349,6 +349,10 @@ mod tests {
             },
             both,
         );
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
         check(|p| p.version = 2, Some("version is 2, known is 1"));
         check(|p| p.umask = 0o1000, Some("umask 1000 is greater than 777"));
         check(
