@@ -220,7 +220,8 @@ fn sessions_in_containers_work_pause_and_end() {
     let still = count();
     let _status = client.get("/api/status").with_status(200);
     assert_eq!(count(), still);
-    let resumed = client.post(&format!("/api/sessions/{id}/resume"), &json!({}));
+    let resume = format!("/api/sessions/{id}/resume");
+    let resumed = client.request("POST", &resume).send();
     assert_eq!(resumed.status, 200, "{}", resumed.text());
     poll::until("it goes on", || (count() > still).then_some(()));
     let _paused = client.post(&format!("/api/sessions/{id}/pause"), &json!({}));

@@ -12,6 +12,7 @@
 
 mod container_sandbox;
 mod containers;
+mod document;
 mod idle_connections;
 mod manifests;
 mod slow_clients;
