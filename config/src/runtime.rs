@@ -4,6 +4,7 @@ pub mod autonomy;
 pub mod commands;
 pub mod providers;
 pub mod publish;
+pub mod webhook;
 
 mod egress;
 mod sandbox;
@@ -21,6 +22,7 @@ use autonomy::{Approvals, Autonomy};
 use commands::Commands;
 pub use egress::{Egress, EgressRoute, KeySource};
 pub use sandbox::Sandbox;
+pub use webhook::Webhook;
 
 /// Everything that the runtime is told.
 #[derive(Clone, Debug)]

@@ -127,6 +127,7 @@ fn statement(criterion: &mut Criterion) {
                 request_id: &request_id,
                 method: "GET",
                 target: black_box("/api/status"),
+                sole_approver: false,
                 caller: &caller,
             })
             .is_ok()

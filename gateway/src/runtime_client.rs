@@ -93,7 +93,13 @@ impl RuntimeClient {
         let unusable = |reason: String| AskError::Unusable(reason);
         let id = random::bytes().map_err(|error| unusable(error.to_string()))?;
         let statement = statements
-            .make(&RequestId::from_random(id), "GET", path, &self.itself)
+            .make(
+                &RequestId::from_random(id),
+                "GET",
+                path,
+                &self.itself,
+                false,
+            )
             .map_err(|error| unusable(error.to_string()))?;
         let request = Request::builder()
             .method(Method::GET)

@@ -13,11 +13,13 @@ use config::load::Effective;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ProducesTickets, ServerConfig};
 
+use crate::admission::Admitted;
 use crate::authn::Schemes;
 use crate::authn::client_certificate::PeerCertificate;
 use crate::authn::oidc::fetch::FetchError;
 use crate::authn::oidc::issuers::Issuers;
 use crate::certificate::{self, CertificateError};
+use crate::clock;
 use crate::metrics::TokenCounts;
 use crate::tokens::index::Index;
 
@@ -134,6 +136,26 @@ impl Snapshot {
             Some(vouching) => certificate.is_of(&*vouching.verifier, tls.authorities_since, now),
             None => false,
         })
+    }
+
+    /// Returns whether somebody starts a session for which nobody else could approve, as far as the
+    /// gateway knows: whom an issuer or a certificate's authority vouches for, it does not.
+    pub(crate) fn is_sole_approver(&self, admitted: &Admitted) -> bool {
+        if admitted.operation().name != "session.start" {
+            return false;
+        }
+        let others = !self.issuers.is_empty()
+            || self
+                .settings
+                .tls
+                .as_ref()
+                .is_some_and(|tls| !tls.principals().is_empty());
+        let principal = &admitted.caller().principal;
+        !others
+            && !self
+                .tokens
+                .load()
+                .another_may_approve(principal, clock::now())
     }
 
     /// Counts the tokens; none where no tokens are accepted.

@@ -35,6 +35,7 @@ impl Statements {
         method: &str,
         target: &str,
         caller: &Caller,
+        sole_approver: bool,
     ) -> Result<String, StatementError> {
         self.key.sign(StatementParts {
             version: VERSION,
@@ -45,6 +46,7 @@ impl Statements {
             method,
             target,
             caller,
+            sole_approver,
         })
     }
 }

@@ -91,6 +91,7 @@ pub(crate) fn prepare(
         header.method.as_str(),
         target,
         admitted.caller(),
+        record.snapshot.is_sole_approver(admitted),
     );
     let statement = internal(statement, "cannot state the caller")?;
     // Without the spelling of names, which the runtime has no use for, each field is kept once.

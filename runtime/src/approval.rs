@@ -6,5 +6,6 @@
 pub mod desk;
 pub mod rules;
 pub mod state;
+pub mod webhook;
 
 pub use desk::{DecideError, Desk};

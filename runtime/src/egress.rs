@@ -18,6 +18,7 @@ mod route;
 
 pub use decision::{Decision, Pending, Verdict};
 pub use listener::{Door, DoorError};
+pub(crate) use relay::secured;
 pub use route::{Route, RouteError};
 pub use rule::{Rule, RuleError, Rules};
 

@@ -73,7 +73,7 @@ async fn run(
     let store = Store::open(&settings.home.runtime().join("runtime.db")).await?;
     let sandbox = Sandbox::probe(&settings.home, &settings.jail, &settings.sandbox)?;
     let outlet = Outlet::from_settings(&settings.egress, environment)?;
-    let desk = Desk::new(store.clone(), settings.approvals.clone());
+    let desk = Desk::new(store.clone(), settings.approvals.clone()).with_notices()?;
     desk.find_interrupted().await?;
     let gatekeeper = Arc::new(desk.clone());
     let token = Credential::new(environment.get("GH_TOKEN").cloned());

@@ -192,6 +192,28 @@ impl Sandbox {
         })))
     }
 
+    /// Removes what earlier runs of the runtime left that were killed: their folders of policies and the
+    /// groups of their trees. Nothing of these runs goes on any more.
+    ///
+    /// # Errors
+    /// When a folder cannot be removed.
+    pub fn sweep(&self) -> io::Result<()> {
+        let own = &self.0.run_directory;
+        if let Some(runs) = own.parent() {
+            for entry in std::fs::read_dir(runs)? {
+                let path = entry?.path();
+                if path != *own {
+                    std::fs::remove_dir_all(path)?;
+                }
+            }
+        }
+        let groups = jail::remove_abandoned();
+        if groups > 0 {
+            tracing::info!(groups, "control groups of an earlier run removed");
+        }
+        Ok(())
+    }
+
     /// Checks that a session may start on this host.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod attended;
 mod budget;
 mod carry;
 mod draft;
+mod ending;
 mod orphans;
 mod outgoing;
 mod publication;
@@ -41,9 +42,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use config::contract::caller::{Caller, Statement};
+use config::contract::caller::{AuthMethod, Caller, Statement};
 use config::contract::id::SessionId;
-use config::contract::session::{Enforcement, Layer, SessionState, SessionView, StartSession};
+use config::contract::session::{
+    AutonomyMode, Enforcement, Layer, SessionState, SessionView, StartSession,
+};
 use config::home::Home;
 use config::runtime::RuntimeSettings;
 use config::runtime::commands::Commands;
@@ -121,6 +124,9 @@ pub enum StartError {
     /// No place is free, not even to wait.
     #[error(transparent)]
     Full(#[from] Full),
+    /// Nobody could approve for the session.
+    #[error("nobody but whoever starts the session could approve for it")]
+    Alone,
     /// The runtime is about to end.
     #[error("the runtime is shutting down")]
     Closed,
@@ -239,6 +245,12 @@ impl Sessions {
         self.inner.store.session(id).await
     }
 
+    /// Returns the autonomy mode of sessions whose callers ask for none.
+    #[must_use]
+    pub fn default_mode(&self) -> AutonomyMode {
+        self.inner.settings.autonomy.mode
+    }
+
     /// Returns the name of the default provider.
     #[must_use]
     pub fn default_provider(&self) -> &str {
@@ -258,7 +270,12 @@ impl Inner {
         statement: Statement,
         start_key: Option<StartKey>,
     ) -> Result<SessionView, StartError> {
-        let principal = &statement.caller.principal;
+        let caller = &statement.caller;
+        let alone = statement.sole_approver || caller.auth_method == AuthMethod::Local;
+        if self.settings.approvals.four_eyes && alone {
+            return Err(StartError::Alone);
+        }
+        let principal = &caller.principal;
         if let Some(view) = self.started(principal, start_key.as_ref()).await? {
             return Ok(view);
         }
@@ -433,39 +450,6 @@ impl Inner {
         self.table().live.retain(|other| other.id() != &id);
         live.leave();
         drop(place);
-    }
-}
-
-impl Ending {
-    /// Builds the end of a session that is given up.
-    #[must_use]
-    pub const fn failed(reason: String) -> Self {
-        Self {
-            state: SessionState::Failed,
-            reason: Some(reason),
-        }
-    }
-
-    /// Builds the end of a session that is done.
-    #[must_use]
-    pub const fn completed() -> Self {
-        Self {
-            state: SessionState::Completed,
-            reason: None,
-        }
-    }
-
-    /// Adds what else a person should know.
-    #[must_use]
-    fn but(self, more: &str) -> Self {
-        let reason = match self.reason {
-            Some(reason) => format!("{reason}; {more}"),
-            None => more.to_owned(),
-        };
-        Self {
-            state: self.state,
-            reason: Some(reason),
-        }
     }
 }
 

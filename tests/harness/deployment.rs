@@ -74,6 +74,12 @@ impl Builder {
         self
     }
 
+    /// Returns the folder of everything of this test.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.installation.root()
+    }
+
     /// Gives every provider these of the runtime's variables.
     #[must_use]
     pub fn with_provider_variables(mut self, names: &[&str]) -> Self {

@@ -34,6 +34,7 @@ pub fn good(run: u8, counter: u64, method: &str, target: &str) -> Statement {
         request_id: RequestId::from_random([run; RequestId::RANDOM_BYTES]),
         method: method.to_owned(),
         target: target.to_owned(),
+        sole_approver: false,
         caller: Caller {
             user: "token:suite".to_owned(),
             principal: "tok-00000000".to_owned(),

@@ -1,13 +1,15 @@
 //! Chaos: whatever is killed, at whatever moment, nothing acknowledged is lost, nothing is left behind,
 //! and every session ends in a legal state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::agent::Agent;
 use tests::client::Client;
-use tests::deployment::Deployment;
+use tests::deployment::{Deployment, session_request};
 use tests::poll;
 use tests::process;
 use tests::repository::Repository;
@@ -47,6 +49,16 @@ fn working(deployment: &Deployment, jail: bool) -> Vec<u32> {
         .collect()
 }
 
+/// Starts a session; the first project's in the sandbox.
+fn begin(client: &Client, number: usize, project: &Repository) -> String {
+    let mut body = session_request(project.path());
+    if number == 0 {
+        body["tighten"] = json!({"sandbox": true});
+    }
+    let begun = client.post("/api/sessions", &body).with_status(201).json();
+    begun["id"].as_str().unwrap().to_owned()
+}
+
 fn break_something(deployment: &mut Deployment, choice: &mut Choice) {
     match choice.below(4) {
         0 => {
@@ -69,6 +81,56 @@ fn break_something(deployment: &mut Deployment, choice: &mut Choice) {
     }
 }
 
+/// Returns the control groups that these runtimes had made.
+fn groups(below: &Path, runtimes: &BTreeSet<u32>, depth: usize) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(below).into_iter().flatten().flatten() {
+        if depth == 0 || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let made = |runtime: &u32| name.starts_with(&format!("loki-{runtime}-"));
+        if runtimes.iter().any(made) {
+            found.push(entry.path());
+        }
+        found.extend(groups(&entry.path(), runtimes, depth - 1));
+    }
+    found
+}
+
+fn sockets(below: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(below).into_iter().flatten().flatten() {
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
+        if kind.is_dir() {
+            sockets(&entry.path(), found);
+        } else if std::os::unix::fs::FileTypeExt::is_socket(&kind) {
+            found.push(entry.path());
+        }
+    }
+}
+
+/// Looks for what killed runs could have left: control groups, mounts, sockets, folders of policies.
+fn nothing_is_left_behind(deployment: &mut Deployment, runtimes: &BTreeSet<u32>) {
+    assert_eq!(deployment.stop_runtime(), Some(0));
+    deployment.start_runtime();
+    let own = BTreeSet::from([deployment.runtime_id()]);
+    let others: BTreeSet<u32> = runtimes.difference(&own).copied().collect();
+    let left = groups(Path::new("/sys/fs/cgroup"), &others, 6);
+    assert_eq!(left, Vec::<PathBuf>::new(), "control groups");
+    let root = deployment.root().display().to_string();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&root)).collect();
+    assert_eq!(left, Vec::<&str>::new(), "mounts");
+    let data = deployment.home().runtime();
+    let mut left = Vec::new();
+    sockets(&data, &mut left);
+    assert_eq!(left, Vec::<PathBuf>::new(), "sockets");
+    let runs = fs::read_dir(data.join("jail")).unwrap().count();
+    assert_eq!(runs, 1, "folders of policies");
+}
+
 #[test]
 fn whatever_is_killed_nothing_acknowledged_is_lost_and_nothing_is_left() {
     let mut deployment = Deployment::builder()
@@ -86,12 +148,16 @@ fn whatever_is_killed_nothing_acknowledged_is_lost_and_nothing_is_left() {
     let client = deployment.client();
     let mut ids: Vec<String> = projects
         .iter()
-        .map(|project| deployment.start_session(&client, project.path()))
+        .enumerate()
+        .map(|(number, project)| begin(&client, number, project))
         .collect();
     let mut known: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let mut choice = Choice(7);
+    let mut runtimes = BTreeSet::new();
     for round in 0..poll::rounds(20, 200) {
+        runtimes.insert(deployment.runtime_id());
         break_something(&mut deployment, &mut choice);
+        runtimes.insert(deployment.runtime_id());
         let client = deployment.client();
         for (number, id) in ids.clone().into_iter().enumerate() {
             let now = poll::until("events can be read", || events(&client, &id));
@@ -105,7 +171,7 @@ fn whatever_is_killed_nothing_acknowledged_is_lost_and_nothing_is_left() {
                     state == "completed" || view["reason"].is_string(),
                     "{view:#}"
                 );
-                ids[number] = deployment.start_session(&client, projects[number].path());
+                ids[number] = begin(&client, number, &projects[number]);
             }
         }
     }
@@ -131,6 +197,7 @@ fn whatever_is_killed_nothing_acknowledged_is_lost_and_nothing_is_left() {
             "{view:#}"
         );
     }
+    nothing_is_left_behind(&mut deployment, &runtimes);
     for (project, main) in projects.iter().zip(&mains) {
         assert_eq!(&project.commit("main"), main);
         project.assert_sound();

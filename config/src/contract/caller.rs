@@ -101,6 +101,9 @@ pub struct Statement {
     pub target: String,
     /// Who is calling.
     pub caller: Caller,
+    /// Whether nobody else could approve what the caller starts; said of the start of a session alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sole_approver: bool,
 }
 
 /// A [`Statement`] borrowed from where its parts stand: signing one copies none of them.
@@ -122,6 +125,9 @@ pub struct StatementParts<'a> {
     pub target: &'a str,
     /// Who is calling.
     pub caller: &'a Caller,
+    /// Whether nobody else could approve what the caller starts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sole_approver: bool,
 }
 
 impl<'a> From<&'a Statement> for StatementParts<'a> {
@@ -135,6 +141,7 @@ impl<'a> From<&'a Statement> for StatementParts<'a> {
             method: &statement.method,
             target: &statement.target,
             caller: &statement.caller,
+            sole_approver: statement.sole_approver,
         }
     }
 }

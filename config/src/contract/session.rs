@@ -433,7 +433,7 @@ pub struct Status {
     pub phase: String,
     /// Its iteration.
     pub iteration: u32,
-    /// Autonomy mode of new sessions.
+    /// Its autonomy mode; without one, that of new sessions.
     pub mode: String,
     /// Its provider.
     pub provider: String,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::webhook::{self, Webhook};
 use crate::contract::session::AutonomyMode;
 use crate::load::{Key, Reader};
 
@@ -23,6 +24,8 @@ pub struct Approvals {
     pub deadline: Duration,
     /// The same for a single operation, while which the agent's program waits.
     pub operation_deadline: Duration,
+    /// Who is told that something waits, if anybody is.
+    pub webhook: Option<Webhook>,
 }
 
 impl Autonomy {
@@ -45,6 +48,7 @@ impl Approvals {
                 &Key::new("approvals.operation_deadline"),
                 OPERATION_DEADLINE,
             ),
+            webhook: webhook::webhook(reader),
         };
         for (key, deadline, most, days) in [
             ("approvals.deadline", approvals.deadline, DEADLINE_MAX, 30),

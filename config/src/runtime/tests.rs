@@ -77,6 +77,15 @@ fn a_rule_needs_a_decision_and_an_example() {
     check("[approvals]\ndeadline = \"0s\"\n", &["approvals.deadline"]);
     let long = "[approvals]\noperation_deadline = \"8d\"\n";
     check(long, &["approvals.operation_deadline"]);
+    let hook = "[approvals.webhook]\nurl = \"ftp://x\"\n";
+    check(hook, &["approvals.webhook.url"]);
+    let hook = "[approvals.webhook]\nurl = \"http://x\"\n";
+    check(
+        hook,
+        &["approvals.webhook.key_file", "approvals.webhook.link"],
+    );
+    let hook = "[approvals.webhook]\nlink = \"http://x\"\n";
+    check(hook, &["approvals.webhook.link"]);
     let asks = "[providers.mine]\ncommand = [\"x\"]\nasks = \"nobody\"\n";
     check(asks, &["providers.mine.asks"]);
 }

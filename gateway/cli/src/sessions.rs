@@ -112,16 +112,26 @@ fn show(context: &Context, arguments: &Show) -> Result<(), Failure> {
 
 fn prune(context: &Context, arguments: &Prune) -> Result<(), Failure> {
     let client = Client::new(context, &arguments.reach)?;
-    let mut ids = arguments.ids.clone();
-    if ids.is_empty() {
+    if !arguments.ids.is_empty() {
+        return remove(&client, &arguments.ids);
+    }
+    // One answer lists the newest alone; those before them come into it once these are gone.
+    loop {
         let listed: SessionList = client.get("/api/sessions")?;
         let ended = listed
             .sessions
             .into_iter()
             .filter(|session| session.state.is_final());
-        ids = ended.map(|session| session.id).collect();
+        let ids: Vec<SessionId> = ended.map(|session| session.id).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        remove(&client, &ids)?;
     }
-    for id in &ids {
+}
+
+fn remove(client: &Client, ids: &[SessionId]) -> Result<(), Failure> {
+    for id in ids {
         client.delete(&format!("/api/sessions/{id}"))?;
         output::line(&format!("{id}: removed"))?;
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use config::contract::caller::{AuthMethod, Caller};
 use config::contract::id::TokenId;
+use config::contract::scope::Scope;
 use config::home::Home;
 
 use super::format::RawToken;
@@ -159,6 +160,16 @@ impl Index {
     pub fn accepts(&self, id: &TokenId, now: DateTime<Utc>) -> bool {
         self.record(id)
             .is_some_and(|record| self.standing(record, now) == Standing::Active)
+    }
+
+    /// Returns whether a token of another principal is accepted at `now` that may approve.
+    #[must_use]
+    pub fn another_may_approve(&self, principal: &str, now: DateTime<Utc>) -> bool {
+        self.table.records.iter().any(|known| {
+            known.record.scopes.allow(Scope::Approve)
+                && known.credential.caller.principal != principal
+                && self.standing(&known.record, now) == Standing::Active
+        })
     }
 
     /// Returns whether credentials with these traits are withdrawn.

@@ -3,6 +3,7 @@
 //!
 //! Invariant: a limit is written before any process of the tree is in the group.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -202,6 +203,35 @@ impl Groups {
             .filter(|group| group.is_dir())
             .collect()
     }
+}
+
+/// Removes the empty groups of trees whose runtime is gone: a group is named `loki-PROCESS-NUMBER` after
+/// the process that had it made. Returns how many there were; one that is still in use stays.
+#[must_use]
+pub fn remove_abandoned() -> usize {
+    let groups = Groups::find("");
+    let limited = groups
+        .places
+        .iter()
+        .filter_map(|(_, place)| place.as_ref().ok());
+    let parents: BTreeSet<PathBuf> = limited
+        .flat_map(|place| place.parents().map(Path::to_owned))
+        .chain(groups.stillness.iter().map(|place| place.own.clone()))
+        .collect();
+    let entries = parents
+        .iter()
+        .filter_map(|parent| fs::read_dir(parent).ok());
+    let abandoned = entries.flatten().flatten().filter(|entry| {
+        let name = entry.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("loki-")?.split_once('-'))
+            .and_then(|(process, _)| process.parse::<u32>().ok());
+        process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists())
+    });
+    abandoned
+        .filter(|entry| fs::remove_dir(entry.path()).is_ok())
+        .count()
 }
 
 impl Place {

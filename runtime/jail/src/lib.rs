@@ -48,6 +48,7 @@ mod supervisor;
 mod terminal;
 mod trial;
 
+pub use cgroup::remove_abandoned;
 pub use layers::{Layer, LayerName, Layers, SandboxLayers};
 pub use policy::{Limits, Policy, PolicyError};
 pub use report::{Exit, Report, StoppedBy};

@@ -145,6 +145,10 @@ impl From<StartError> for Refused {
                     "try again later, stop a session, or let the operator raise sessions.queue_max",
                 )
                 .into(),
+            StartError::Alone => Problem::new("nobody-to-approve", "Nobody could approve", 409)
+                .detail(detail)
+                .fix("give somebody else a token with the scope approve, or let the operator set approvals.four_eyes = false")
+                .into(),
             StartError::Closed => {
                 Problem::new("shutting-down", "The runtime is shutting down", 503)
                     .detail(detail)

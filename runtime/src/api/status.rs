@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 use config::contract::caller::Statement;
-use config::contract::session::{AutonomyMode, SessionState, SessionView, Status};
+use config::contract::session::{SessionState, SessionView, Status};
 
 use super::Api;
 use crate::metrics;
@@ -33,7 +33,10 @@ pub(super) async fn show(
         database_connected: api.store.is_answering().await,
         phase: newest.map_or_else(String::new, |view| view.state.name().to_owned()),
         iteration: newest.map_or(0, |view| view.iteration),
-        mode: AutonomyMode::default().name().to_owned(),
+        mode: newest
+            .map_or_else(|| api.sessions.default_mode(), |view| view.autonomy_mode)
+            .name()
+            .to_owned(),
         provider: newest.map_or_else(
             || api.sessions.default_provider().to_owned(),
             |view| view.provider.clone(),

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::rules::{Freedom, why_asked};
 use super::state::{Happening, Step};
+use super::webhook::{Notices, WebhookError};
 use crate::clock;
 use crate::identity::{self, NoRandomness};
 use crate::session::gate::{Asked, Decision, Gate, GateError, Gatekeeper, Later, Question};
@@ -30,6 +31,7 @@ use crate::store::{Decider, NewApproval, Store, StoreError, StoredApproval};
 pub struct Desk {
     store: Store,
     settings: Approvals,
+    notices: Option<Notices>,
     /// Rises with each change.
     changes: Arc<watch::Sender<u64>>,
 }
@@ -81,8 +83,23 @@ impl Desk {
         Self {
             store,
             settings,
+            notices: None,
             changes: Arc::new(watch::Sender::new(0)),
         }
+    }
+
+    /// Has a receiver told of what waits, if the settings name one. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When notices cannot be signed.
+    pub fn with_notices(mut self) -> Result<Self, WebhookError> {
+        self.notices = self
+            .settings
+            .webhook
+            .as_ref()
+            .map(Notices::begin)
+            .transpose()?;
+        Ok(self)
     }
 
     /// Marks what an earlier run left under way, and lets lapse what was approved and not used. To be called before its sessions are looked at.
@@ -230,6 +247,11 @@ impl Desk {
             deadline: self.deadline(question.gate.name(), now),
         };
         let approval = self.store.ask_approval(&new, now).await?;
+        if approval.view.id == new.id
+            && let (Some(notices), Some(webhook)) = (&self.notices, &self.settings.webhook)
+        {
+            notices.tell(&approval.view, &webhook.link);
+        }
         self.changes.send_modify(|count| *count += 1);
         Ok(Asked::Waits {
             approval: approval.view.id.to_string(),

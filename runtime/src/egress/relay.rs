@@ -313,7 +313,8 @@ async fn pass(
     copy_bidirectional(inside, outside).await.map(|_| ())
 }
 
-async fn secured(
+/// Speaks TLS with a server whose name the system's authorities vouch for.
+pub(crate) async fn secured(
     outside: TcpStream,
     host: &str,
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {

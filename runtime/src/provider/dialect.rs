@@ -48,6 +48,8 @@ pub struct Outcome {
     pub trouble: Option<String>,
     /// Whether trying again later may help.
     pub is_transient: bool,
+    /// The message of the model that was counted last.
+    pub last_message: Option<String>,
 }
 
 /// Reads the lines of one run of a program.

@@ -20,6 +20,7 @@ use super::live::Live;
 use super::outgoing;
 use super::prompt;
 use super::run::Agency;
+use super::spending::Meter;
 use super::verdict::AgentEnd;
 use super::workshop::{WorkError, Workshop};
 use crate::approval::rules::{self, Asking, Freedom};
@@ -132,7 +133,10 @@ impl Agency {
         let (since, held) = (Instant::now(), live.held());
         live.set_at_work(true);
         let bounds = self.bounds(self.settings().sessions.iteration_timeout);
-        let attended = attend(workshop, confined, bounds, &mut recorder, asking.as_mut());
+        let mut meter = Meter::new(self, workshop);
+        let watched = Some(&mut meter);
+        let asks = asking.as_mut();
+        let attended = attend(workshop, confined, bounds, &mut recorder, asks, watched);
         let recorded = outgoing::record(live, trail, provider.name(), decisions);
         let (attended, recorded) = tokio::join!(attended, recorded);
         live.set_at_work(false);
@@ -254,7 +258,7 @@ async fn account(
 }
 
 /// Returns the cost of a run: what the program says, else what the operator's prices give.
-fn cost(provider: &Command, spent: Spent) -> Option<f64> {
+pub(super) fn cost(provider: &Command, spent: Spent) -> Option<f64> {
     if spent.usd.is_some() {
         return spent.usd;
     }

@@ -17,10 +17,11 @@ use super::halt::{self, Held};
 use super::live::Live;
 use super::orphans;
 use super::output::Output;
+use super::spending::Meter;
 use super::trail::Trail;
 use super::workshop::{WorkError, Workshop};
 use crate::provider::Command;
-use crate::provider::dialect::{Outcome, Reader, Said};
+use crate::provider::dialect::{Outcome, Reader, Said, Spent};
 use crate::sandbox::{Chunk, Confined, Cut, SandboxError, Stream, Tree};
 use crate::store::{NewEvent, Process};
 
@@ -130,6 +131,11 @@ impl Recorder {
     /// Notes what became of the work of a program that was spoken with.
     pub(super) fn heard(&mut self, outcome: Outcome) {
         self.spoken = Some(outcome);
+    }
+
+    /// Returns what the program has used so far, as far as it said.
+    fn spent(&self) -> Spent {
+        self.reader.as_ref().map(Reader::spent).unwrap_or_default()
     }
 
     /// Keeps a line of a conversation.
@@ -253,6 +259,7 @@ pub(super) async fn attend(
     bounds: Bounds,
     recorder: &mut Recorder,
     asking: Option<&mut Asking<'_>>,
+    meter: Option<&mut Meter<'_>>,
 ) -> Result<Attended, WorkError> {
     let Workshop { live, trail, .. } = *workshop;
     let held = halt::hold(live, trail).await?;
@@ -262,7 +269,7 @@ pub(super) async fn attend(
     let in_sandbox = confined.room.is_some();
     let mut tree = workshop.sandbox.start(confined, bounds.output_bytes_max)?;
     remember(live, &tree).await?;
-    let followed = follow(live, trail, &mut tree, bounds, recorder, asking).await;
+    let followed = follow(workshop, &mut tree, bounds, recorder, asking, meter).await;
     if followed.is_err() {
         tree.kill().await?;
     }
@@ -317,60 +324,88 @@ enum Followed {
 
 /// Takes the output until there is no more; asks the tree to end when it has to.
 async fn follow(
-    live: &Live,
-    trail: &Trail,
+    workshop: &Workshop<'_>,
     tree: &mut Tree,
     bounds: Bounds,
     recorder: &mut Recorder,
     mut asking: Option<&mut Asking<'_>>,
+    mut meter: Option<&mut Meter<'_>>,
 ) -> Result<Followed, WorkError> {
+    let (live, trail) = (workshop.live, workshop.trail);
     let deadline = tokio::time::sleep_until(Instant::now() + bounds.timeout);
     tokio::pin!(deadline);
     let mut followed = Followed::ToTheEnd;
     loop {
+        let held = live.held();
         tokio::select! {
             chunk = tree.next() => match chunk {
-                Some(chunk) => recorder.take(live, trail, &chunk).await?,
+                Some(chunk) => {
+                    recorder.take(live, trail, &chunk).await?;
+                    continue;
+                }
                 None => return Ok(followed),
             },
             () = &mut deadline, if followed == Followed::ToTheEnd => {
                 followed = Followed::TooLong;
                 tree.stop(bounds.grace).await?;
-            }
-            () = live.pause_asked(), if followed == Followed::ToTheEnd => {
-                let since = Instant::now();
-                tree.freeze().await?;
-                match halt::hold(live, trail).await? {
-                    Held::Resumed => tree.thaw().await?,
-                    Held::Stopped => {
-                        // This thaws the tree, too.
-                        followed = Followed::Stopped;
-                        tree.stop(bounds.grace).await?;
-                    }
-                }
-                let later = deadline.deadline() + since.elapsed();
-                deadline.as_mut().reset(later);
+                continue;
             }
             _ = live.stop_asked(), if followed != Followed::Stopped => {
                 followed = Followed::Stopped;
                 tree.stop(bounds.grace).await?;
+                continue;
+            }
+            () = live.pause_asked(), if followed == Followed::ToTheEnd => {
+                tree.freeze().await?;
+                followed = after(halt::hold(live, trail).await?, tree, bounds).await?;
+            }
+            () = look(&mut meter), if followed == Followed::ToTheEnd => {
+                let Some(meter) = &mut meter else { continue };
+                let said = asking.as_ref().and_then(|asking| asking.outcome());
+                let spent = said.map_or_else(|| recorder.spent(), |outcome| outcome.spent);
+                let Some(why) = meter.exceeded(spent).await? else { continue };
+                tree.freeze().await?;
+                followed = after(meter.hold(&why).await?, tree, bounds).await?;
             }
             wanted = next(&mut asking), if followed == Followed::ToTheEnd => {
                 let Some(asking) = &mut asking else { continue };
-                let since = Instant::now();
-                match asking.settle(wanted, tree, recorder).await? {
-                    Settled::GoesOn => {}
+                followed = match asking.settle(wanted, tree, recorder).await? {
+                    Settled::GoesOn => Followed::ToTheEnd,
                     Settled::Concluded => {
-                        followed = Followed::Concluded;
                         tree.stop(bounds.grace).await?;
+                        Followed::Concluded
                     }
-                    Settled::Stopped => followed = Followed::Stopped,
-                    Settled::Unanswered(why) => followed = Followed::Unanswered(why),
-                }
-                let later = deadline.deadline() + since.elapsed();
-                deadline.as_mut().reset(later);
+                    Settled::Stopped => Followed::Stopped,
+                    Settled::Unanswered(why) => Followed::Unanswered(why),
+                };
             }
         }
+        // The time for which it was held does not count.
+        let later = deadline.deadline() + live.held().saturating_sub(held);
+        deadline.as_mut().reset(later);
+    }
+}
+
+/// Lets a frozen tree go on after it was held, or has it end.
+async fn after(held: Held, tree: &mut Tree, bounds: Bounds) -> Result<Followed, WorkError> {
+    match held {
+        Held::Resumed => {
+            tree.thaw().await?;
+            Ok(Followed::ToTheEnd)
+        }
+        Held::Stopped => {
+            // This thaws the tree, too.
+            tree.stop(bounds.grace).await?;
+            Ok(Followed::Stopped)
+        }
+    }
+}
+
+/// Waits until it is time to look at what a run uses.
+async fn look(meter: &mut Option<&mut Meter<'_>>) {
+    match meter {
+        Some(meter) => meter.next().await,
+        None => std::future::pending().await,
     }
 }
 

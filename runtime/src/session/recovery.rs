@@ -3,6 +3,8 @@
 //! Invariant: before the first request is answered nothing of an earlier run keeps running, and every
 //! session of it is carried on or in a final state with the reason.
 
+use std::io;
+
 use config::contract::session::{HandOff, SessionState, SessionView};
 use serde_json::json;
 
@@ -25,6 +27,9 @@ pub enum RecoveryError {
     /// Something of them keeps running.
     #[error(transparent)]
     Orphans(#[from] OrphanError),
+    /// What they left cannot be removed.
+    #[error("cannot remove what an earlier run left: {0}")]
+    Leftovers(#[from] io::Error),
     /// Their end could not be recorded.
     #[error("cannot record the end of an earlier session: {0}")]
     Record(#[from] RecordError),
@@ -53,6 +58,10 @@ pub async fn sweep(
     sessions: &Sessions,
 ) -> Result<usize, RecoveryError> {
     let killed = orphans::end(store).await?;
+    let sandbox = agency.sandbox().clone();
+    tokio::task::spawn_blocking(move || sandbox.sweep())
+        .await
+        .map_err(io::Error::other)??;
     let unfinished = store.unfinished().await?;
     let count = unfinished.len();
     for session in unfinished {

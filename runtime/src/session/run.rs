@@ -338,7 +338,7 @@ impl Agency {
             let log = folder.directory().join(format!("verify-{iteration}.log"));
             let mut recorder = Recorder::quiet(&log, iteration)?;
             let bounds = self.bounds(self.settings.sessions.verify_timeout);
-            let attended = attend(workshop, confined, bounds, &mut recorder, None).await;
+            let attended = attend(workshop, confined, bounds, &mut recorder, None, None).await;
             let output = recorder.finish(workshop).await?.last_words;
             match attended? {
                 Attended::Exited(0) => Verification::Passed,

@@ -3,19 +3,25 @@
 //! Invariant: nothing more is spent between the finding that a budget is used up and its grant; what
 //! was granted is granted once, also across a restart of the runtime.
 
-use config::contract::session::AutonomyMode;
+use std::time::{Duration, Instant};
+
+use config::contract::session::{AutonomyMode, SessionView};
 use serde_json::json;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::Ending;
+use super::agent::cost;
 use super::budget;
 use super::gate::Passage;
 use super::halt::{self, Held, Order};
 use super::live::Live;
 use super::questions;
 use super::run::{Agency, stopped};
+use super::stop::Request;
 use super::trail::RUNTIME;
 use super::workshop::{WorkError, Workshop};
 use crate::folder;
+use crate::provider::dialect::Spent;
 use crate::store::NewEvent;
 
 impl Agency {
@@ -45,6 +51,86 @@ impl Agency {
             }
         }
         Ok(None)
+    }
+}
+
+/// Watches over what an agent's run uses while it goes on.
+#[derive(Debug)]
+pub(super) struct Meter<'run> {
+    agency: &'run Agency,
+    workshop: &'run Workshop<'run>,
+    looks: Interval,
+    began: Instant,
+    held: Duration,
+    count: u32,
+    disk_bytes: u64,
+}
+
+impl<'run> Meter<'run> {
+    /// Begins to watch.
+    pub(super) fn new(agency: &'run Agency, workshop: &'run Workshop<'run>) -> Self {
+        let mut looks = tokio::time::interval(LOOKS);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            agency,
+            workshop,
+            looks,
+            began: Instant::now(),
+            held: workshop.live.held(),
+            count: 0,
+            disk_bytes: 0,
+        }
+    }
+
+    /// Waits until it is time to look. Safe to cancel.
+    pub(super) async fn next(&mut self) {
+        self.looks.tick().await;
+    }
+
+    /// Tells which budget is used up, with what this run has used so far.
+    pub(super) async fn exceeded(&mut self, spent: Spent) -> Result<Option<String>, WorkError> {
+        if self.count.is_multiple_of(DISK_LOOKS) {
+            let place = self.workshop.folder.directory().to_owned();
+            self.disk_bytes =
+                tokio::task::spawn_blocking(move || folder::bytes_below(&place)).await?;
+        }
+        self.count = self.count.wrapping_add(1);
+        let live = self.workshop.live;
+        let mut view = SessionView::clone(&live.view());
+        let usage = &mut view.usage;
+        usage.input_tokens = usage.input_tokens.saturating_add(spent.input_tokens);
+        usage.output_tokens = usage.output_tokens.saturating_add(spent.output_tokens);
+        let held = live.held().saturating_sub(self.held);
+        usage.work_seconds += self.began.elapsed().saturating_sub(held).as_secs_f64();
+        if let Some(usd) = cost(&live.assignment().provider, spent) {
+            view.cost_usd = Some(view.cost_usd.unwrap_or(0.0) + usd);
+        }
+        let budget = &self.agency.settings().budget;
+        Ok(budget::exceeded(&view, budget, self.disk_bytes))
+    }
+
+    /// Holds a frozen run until a person grants the budget once more; returns whether it goes on.
+    pub(super) async fn hold(&self, why: &str) -> Result<Held, WorkError> {
+        let live = self.workshop.live;
+        tell(self.workshop, why).await?;
+        if live.view().autonomy_mode == AutonomyMode::Perpetual {
+            return pause(self.workshop, why).await;
+        }
+        let since = Instant::now();
+        let question = questions::budget(&live.view(), why);
+        let passage = self.agency.pass(self.workshop, &question).await?;
+        live.was_held(since.elapsed());
+        match passage {
+            Passage::Open => {
+                grant(live).await?;
+                Ok(Held::Resumed)
+            }
+            Passage::Stopped => Ok(Held::Stopped),
+            Passage::Rejected { by, reason } => {
+                live.ask_to_stop(Request::rejected(&by, &reason));
+                Ok(Held::Stopped)
+            }
+        }
     }
 }
 
@@ -90,3 +176,9 @@ async fn grant(live: &Live) -> Result<(), WorkError> {
     .await?;
     Ok(())
 }
+
+/// Time between two looks at what a run uses.
+const LOOKS: Duration = Duration::from_secs(1);
+
+/// The disk is looked at once in so many looks.
+const DISK_LOOKS: u32 = 10;

@@ -182,6 +182,7 @@ impl Deployment {
             request_id: RequestId::from_random([5; 20]),
             method: method.to_owned(),
             target: target.to_owned(),
+            sole_approver: false,
             caller: Caller {
                 user: "token:ci-bot".to_owned(),
                 principal: "tok-00000000".to_owned(),

@@ -25,6 +25,7 @@ fn statement(counter: u64) -> Statement {
         request_id: RequestId::from_random([2; 20]),
         method: "POST".to_owned(),
         target: "/api/sessions?x=1".to_owned(),
+        sole_approver: false,
         caller: Caller {
             user: "token:ci-bot".to_owned(),
             principal: "tok-00000000".to_owned(),

@@ -170,6 +170,7 @@ impl Called {
             request_id: RequestId::from_random([2; 20]),
             method: method.to_owned(),
             target: target.to_owned(),
+            sole_approver: false,
             caller: Caller {
                 user: "token:ci-bot".to_owned(),
                 principal: "tok-00000000".to_owned(),

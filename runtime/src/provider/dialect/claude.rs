@@ -8,7 +8,10 @@ use super::{Outcome, Said, small, text};
 pub(super) fn read(event: &Value, outcome: &mut Outcome) -> Vec<Said> {
     match event["type"].as_str() {
         Some("system") => system(event),
-        Some("assistant") => content(event, assistant),
+        Some("assistant") => {
+            on_the_way(&event["message"], outcome);
+            content(event, assistant)
+        }
         Some("user") => content(event, user),
         Some("result") => vec![result(event, outcome)],
         Some(kind) => vec![Said::other(kind)],
@@ -63,6 +66,29 @@ fn user(block: &Value) -> Option<Said> {
         "output": small(&block["content"]),
     });
     Some(Said::new("tool_result", data))
+}
+
+/// Adds what a message of the model used, until the result tells the whole: several events come of one
+/// message, one for each of its blocks.
+fn on_the_way(message: &Value, outcome: &mut Outcome) {
+    let Some(name) = message["id"].as_str() else {
+        return;
+    };
+    if outcome.last_message.as_deref() == Some(name) {
+        return;
+    }
+    outcome.last_message = Some(name.to_owned());
+    let usage = &message["usage"];
+    let count = |name: &str| usage[name].as_u64().unwrap_or(0);
+    let cached = count("cache_read_input_tokens");
+    let spent = &mut outcome.spent;
+    spent.cached_input_tokens = spent.cached_input_tokens.saturating_add(cached);
+    spent.input_tokens = spent
+        .input_tokens
+        .saturating_add(count("input_tokens"))
+        .saturating_add(count("cache_creation_input_tokens"))
+        .saturating_add(cached);
+    spent.output_tokens = spent.output_tokens.saturating_add(count("output_tokens"));
 }
 
 /// The figures of a result are those of the whole process, so the last one counts.
@@ -141,6 +167,29 @@ mod tests {
         };
         assert_eq!((outcome.spent, outcome.tool_calls), (spent, 1));
         assert!(outcome.is_done);
+    }
+
+    #[test]
+    fn what_is_used_on_the_way_is_told_and_the_result_tells_the_whole() {
+        let message = |id: &str, block: &str| {
+            json!({"type": "assistant", "message": {"id": id, "content": [
+                {"type": block, "text": "x"}], "usage": {"input_tokens": 10, "output_tokens": 2}}})
+        };
+        let mut reader = Reader::new(Dialect::Claude);
+        let lines = [
+            message("a", "thinking"),
+            message("a", "text"),
+            message("b", "text"),
+        ];
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        reader.take(text.as_bytes());
+        let spent = reader.spent();
+        assert_eq!((spent.input_tokens, spent.output_tokens), (20, 4));
+        let result = json!({"type": "result", "subtype": "success",
+            "usage": {"input_tokens": 25, "output_tokens": 9}});
+        reader.take(format!("{result}\n").as_bytes());
+        let spent = reader.finish().1.spent;
+        assert_eq!((spent.input_tokens, spent.output_tokens), (25, 9));
     }
 
     #[test]
