@@ -55,7 +55,9 @@ impl Target {
         let mut asked = 0;
         while self.goes_on() {
             let mut connection = client.connect();
-            while self.goes_on() && ask(&mut connection, &bytes(asked)) {
+            let mut open = true;
+            while open && self.goes_on() {
+                open = ask(&mut connection, &bytes(asked));
                 asked += 1;
             }
         }
