@@ -94,6 +94,18 @@ impl Load<'_> {
     }
 }
 
+/// Tells the load to stop, also when the test fails: it would go on for ever, and the failure never be told.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How long the load may take on a machine that does other things too.
+const LOAD_PATIENCE: Duration = Duration::from_secs(300);
+
 /// A number that differs from round to round, without a random source to depend on.
 fn scattered(round: usize, below: u64) -> u64 {
     (round as u64)
@@ -122,12 +134,13 @@ fn nothing_acknowledged_or_forwarded_is_lost_when_the_gateway_is_killed() {
                 };
                 scope.spawn(move || load.run());
             }
+            let stopping = Stopping(&stop);
             let enough = before + 1 + usize::try_from(scattered(round, 60)).unwrap();
-            poll::until("changes are answered", || {
+            poll::within(LOAD_PATIENCE, "changes are answered", || {
                 (answered.lock().unwrap().len() >= enough).then_some(())
             });
             deployment.kill_gateway();
-            stop.store(true, Ordering::Relaxed);
+            drop(stopping);
         });
         let records = records(&deployment.home().audit());
         let decided = requests_with(&records, "decision");
@@ -183,17 +196,18 @@ fn nothing_acknowledged_is_lost_when_the_machine_dies() {
                 };
                 scope.spawn(move || load.run());
             }
+            let stopping = Stopping(&stop);
             // Far enough for files to be changed and packed at some of the cuts.
             let least = 200 + usize::try_from(scattered(round, 400)).unwrap();
             let packing = Instant::now() + Duration::from_millis(scattered(round, 5_000));
-            poll::until("changes are answered", || {
+            poll::within(LOAD_PATIENCE, "changes are answered", || {
                 let enough = answered.lock().unwrap().len() >= least;
                 (enough && Instant::now() >= packing).then_some(())
             });
             process::signal(deployment.gateway_id(), Signal::STOP);
             let kept = answered.lock().unwrap().clone();
             let copy = image.copy();
-            stop.store(true, Ordering::Relaxed);
+            drop(stopping);
             deployment.kill_gateway();
             (kept, copy)
         });
