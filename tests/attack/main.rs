@@ -10,7 +10,9 @@
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
 
+mod container_sandbox;
 mod containers;
+mod document;
 mod hundred_times;
 mod idle_connections;
 mod large_answers;

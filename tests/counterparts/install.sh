@@ -90,6 +90,7 @@ install() {
             install kubernetes-validate
             install openapi-spec-validator
             install scanners
+            install schemathesis
             install slow-clients
             ;;
         docker)
@@ -105,6 +106,7 @@ install() {
             node_package oidc-provider 9.13.3
             ;;
         openapi-spec-validator) python openapi-spec-validator 0.9.0 ;;
+        schemathesis) python schemathesis 4.32.5 ;;
         prometheus) system promtool prometheus ;;
         prometheus-client) python prometheus_client 0.22.1 ;;
         rsyslog) system rsyslogd rsyslog rsyslog-gnutls ;;
