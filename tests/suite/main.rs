@@ -88,3 +88,4 @@ mod tokens;
 mod toolchains;
 mod variables;
 mod webhook;
+mod websocket_frames;
