@@ -36,6 +36,7 @@ mod federation;
 mod floods;
 mod guarded_names;
 mod header_hygiene;
+mod hostile_repositories;
 mod installing;
 mod issuer_faults;
 mod jws_vectors;
