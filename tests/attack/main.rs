@@ -11,6 +11,7 @@
 )]
 
 mod containers;
+mod fan_out;
 mod idle_connections;
 mod manifests;
 mod slow_clients;
