@@ -6,7 +6,7 @@ TOOLS := $(CURDIR)/target/tools
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
 
-.PHONY: help run demo docs check test attack load advisories prerequisites cargo-deny
+.PHONY: help run demo docs check test attack soak load advisories prerequisites cargo-deny
 
 help:
 	@echo "make run            build, run a session end to end, stay up until Ctrl-C"
@@ -15,6 +15,7 @@ help:
 	@echo "make check          format, lints, licences, documentation, links, layout"
 	@echo "make test           every test, against the real programs"
 	@echo "make attack         the suite with the long round counts, scanners, vendors' programs"
+	@echo "make soak           ten minutes of everything at once: memory and descriptors stay flat"
 	@echo "make load           measure the authentication path against other proxies and the budgets"
 	@echo "make advisories     known vulnerabilities (needs the advisory database)"
 	@echo "make prerequisites  install what is missing on Debian or Ubuntu"
@@ -46,7 +47,11 @@ test: prerequisites
 attack: prerequisites
 	./tests/counterparts/install.sh test attack
 	SUITE_LONG=1 $(CARGO) test --workspace --test suite --locked
-	$(CARGO) test -p tests --test attack --locked
+	$(CARGO) test --workspace --test attack --locked
+
+# For ten minutes, or for SOAK_SECONDS, against optimised programs.
+soak: prerequisites
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} $(CARGO) test --release --workspace --test attack --locked -- soak:: --nocapture
 
 # Minutes on a quiet machine of two processors; fails when a budget does not hold.
 load: prerequisites

@@ -21,7 +21,7 @@ pub use publish::PullRequest;
 use autonomy::{Approvals, Autonomy};
 use commands::Commands;
 pub use egress::{Egress, EgressRoute, KeySource};
-pub use sandbox::Sandbox;
+pub use sandbox::{Backend, Sandbox};
 pub use webhook::Webhook;
 
 /// Everything that the runtime is told.

@@ -124,10 +124,18 @@ pub(crate) async fn admit(
             .map_err(|refusal| turned(refusal, known, None))?,
     };
     let refuse = |refusal| turned(refusal, known, Some(Arc::clone(&credential)));
-    let operation = route.operation(path).map_err(refuse)?;
+    // Asking in vain costs as much as asking.
+    let deny = |refusal| {
+        let taken = state.rates.take_denial(&credential, &settings.rates, now);
+        refuse(match taken {
+            Ok(()) => refusal,
+            Err(exceeded) => Refusal::RateExceeded(exceeded),
+        })
+    };
+    let operation = route.operation(path).map_err(deny)?;
     let scope = match authz::judge(operation, credential.caller.scopes) {
         Judgement::Allowed(scope) => scope,
-        Judgement::Missing(needed) => return Err(refuse(Refusal::TooLittleScope { needed })),
+        Judgement::Missing(needed) => return Err(deny(Refusal::TooLittleScope { needed })),
     };
     let standing = state
         .rates
@@ -160,7 +168,7 @@ pub(crate) async fn still_admits(
         return true;
     }
     let credential = if snapshot.settings.tokens_required {
-        let schemes = snapshot.schemes(certificate);
+        let schemes = snapshot.schemes(certificate, now);
         let found = authn::authenticate(header, &schemes, admitted.client, now, false).await;
         let Ok(credential) = found else {
             return false;
@@ -189,7 +197,7 @@ async fn authenticate(
     let blocked = state.throttle.blocked_seconds(client, now);
     let patient = blocked.is_none();
     let begun = Instant::now();
-    let schemes = snapshot.schemes(peer.certificate);
+    let schemes = snapshot.schemes(peer.certificate, now);
     let found = authn::authenticate(header, &schemes, client, now, patient).await;
     let method = found
         .as_ref()

@@ -8,6 +8,7 @@ use pingora::proxy::Session;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
+use crate::proxy;
 use crate::refusal::Refusal;
 use crate::request::RequestRecord;
 
@@ -23,6 +24,8 @@ pub(crate) async fn read(
     let limits = &record.snapshot.settings.limits;
     let rate = u64::from(limits.body_bytes_per_second_min.max(1));
     let first_due = Instant::now() + limits.header_timeout;
+    let asked = proxy::ask_for_body(session).await;
+    asked.map_err(|_| Refusal::Malformed("the body could not be asked for"))?;
     let mut body = Vec::new();
     loop {
         let due = first_due + Duration::from_secs(body.len() as u64 / rate);

@@ -14,6 +14,7 @@ use config::gateway::tls::{Pair, Tls, TlsVersion};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, ProducesTickets, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, SupportedProtocolVersion};
@@ -207,6 +208,16 @@ pub struct Authorities {
     roots: Arc<RootCertStore>,
     /// SHA-256 of all of them (DER), as hex.
     pub sha256: String,
+}
+
+impl Authorities {
+    /// Returns what judges certificates long after their handshakes.
+    ///
+    /// # Errors
+    /// When the crypto library refuses.
+    pub fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+        clients::verifier(self, true, &Arc::new(aws_lc_rs::default_provider()))
+    }
 }
 
 /// Builds the TLS configuration: the pair by the name that the client gives, our order of cipher

@@ -1,11 +1,16 @@
 //! One accepted connection as Pingora wants it: bytes, and facts about the peer.
+//!
+//! Invariant: whatever comes is followed before anybody reads it, and a peer that takes nothing ends
+//! its own connection alone.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
@@ -14,7 +19,7 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -22,31 +27,30 @@ use crate::authn::client_certificate::PeerCertificate;
 use crate::control_frames::ControlFrames;
 use crate::edge_record;
 use crate::front::Front;
-use crate::listener::Place;
+use crate::gather::Gather;
 use crate::metrics::Dropped;
+use crate::places::Place;
+use crate::stall::Stall;
 use crate::state::State;
-
-/// Bytes gathered before they are written, so that header and body leave together.
-const WRITE_BUFFER_BYTES: usize = 4 * 1024;
-
-#[derive(Debug)]
-enum Transport {
-    Plain(BufWriter<TcpStream>),
-    Tls(Box<BufWriter<TlsStream<TcpStream>>>),
-}
+use crate::transport::Transport;
 
 /// A connection and its place among the live ones.
 #[derive(Debug)]
 pub(crate) struct Connection {
     transport: Transport,
+    peer: SocketAddr,
+    state: Arc<State>,
     socket: Arc<SocketDigest>,
     tls: Option<Arc<SslDigest>>,
     /// Kept for the requests that come by this connection.
-    _certificate: Option<Arc<PeerCertificate>>,
+    certificate: Option<Arc<PeerCertificate>>,
     /// Follows HTTP/1.
     front: Option<Front>,
     /// Follows HTTP/2, whose framing is otherwise the library's business.
-    frames: Option<Watched>,
+    frames: Option<ControlFrames>,
+    stall: Stall,
+    /// Whether the peer was found to take nothing.
+    cut: bool,
     _place: Place,
 }
 
@@ -60,21 +64,26 @@ impl Connection {
     ) -> Self {
         Self {
             socket: digest(&stream, peer),
-            transport: Transport::Plain(BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream)),
+            transport: Transport::Plain(Gather::new(stream)),
+            peer,
             tls: None,
-            _certificate: None,
+            certificate: None,
             frames: None,
-            front: Some(Front::new(peer, state)),
+            front: Some(Front::new(peer, Arc::clone(&state))),
+            stall: stall(&state),
+            cut: false,
+            state,
             _place: place,
         }
     }
 
-    /// Wraps a connection whose handshake is done.
+    /// Wraps a connection whose handshake is done, and has proven the certificate.
     pub(crate) fn tls(
         stream: TlsStream<TcpStream>,
         peer: SocketAddr,
         place: Place,
         state: Arc<State>,
+        certificate: Option<Arc<PeerCertificate>>,
     ) -> Self {
         let (tcp, session) = stream.get_ref();
         let cipher = session
@@ -87,29 +96,80 @@ impl Connection {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(_) | None => "unknown",
         };
-        let certificate = session
-            .peer_certificates()
-            .and_then(|chain| PeerCertificate::read(chain.first()?))
-            .map(|certificate| state.peer_certificates.keep(certificate));
         let sha256 = certificate
             .as_ref()
             .map_or_else(Vec::new, |certificate| certificate.sha256().to_vec());
         let tls = SslDigest::new(cipher, version, None, None, sha256);
-        let is_http1 = session.alpn_protocol() != Some(b"h2");
+        let is_http2 = session.alpn_protocol() == Some(b"h2");
+        let snapshot = state.snapshot();
+        let limits = &snapshot.settings.limits;
         Self {
             socket: digest(tcp, peer),
+            peer,
             tls: Some(Arc::new(tls)),
-            frames: (!is_http1).then(|| Watched::new(peer, Arc::clone(&state))),
-            front: is_http1.then(|| Front::new(peer, state)),
-            _certificate: certificate,
-            transport: Transport::Tls(Box::new(BufWriter::with_capacity(
-                WRITE_BUFFER_BYTES,
-                stream,
-            ))),
+            frames: is_http2.then(|| ControlFrames::new(limits)),
+            front: (!is_http2).then(|| Front::new(peer, Arc::clone(&state))),
+            certificate,
+            transport: Transport::Tls(Box::new(Gather::new(stream))),
+            stall: stall(&state),
+            cut: false,
+            state,
             _place: place,
         }
     }
+
+    /// Returns the certificate that the handshake proved.
+    pub(crate) const fn certificate(&self) -> Option<&Arc<PeerCertificate>> {
+        self.certificate.as_ref()
+    }
+
+    /// Returns whether the connection speaks HTTP/2.
+    pub(crate) const fn is_http2(&self) -> bool {
+        self.frames.is_some()
+    }
+
+    /// Waits for the first byte of a request and reads none; returns whether there is one. While it
+    /// waits, no memory is held that only a request needs.
+    pub(crate) async fn begins(&mut self) -> bool {
+        let mut released = false;
+        poll_fn(|context| {
+            if self.front.as_ref().is_some_and(Front::has_more) {
+                return Poll::Ready(true);
+            }
+            let begins = self.transport.poll_begins(context);
+            if begins.is_pending() && !std::mem::replace(&mut released, true) {
+                self.transport.release();
+                if let Some(front) = &mut self.front {
+                    front.release();
+                }
+            }
+            begins
+        })
+        .await
+    }
+
+    /// Ends the connection of a peer that takes nothing.
+    fn mind<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if !self.stall.is_over(&written, context) {
+            return written;
+        }
+        if !std::mem::replace(&mut self.cut, true) {
+            edge_record::dropped(&self.state, self.peer.ip(), Dropped::TooSlow);
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
 }
+
+fn stall(state: &State) -> Stall {
+    Stall::new(state.snapshot().settings.limits.write_timeout + STALL_MARGIN)
+}
+
+/// What a request's own bound, which knows more to tell, comes before the connection's.
+const STALL_MARGIN: Duration = Duration::from_secs(1);
 
 fn digest(stream: &TcpStream, peer: SocketAddr) -> Arc<SocketDigest> {
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
@@ -125,57 +185,19 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self {
-            transport,
-            front,
-            frames,
-            ..
-        } = &mut *self;
+        let this = &mut *self;
+        if let Some(front) = &mut this.front {
+            return front.poll_read(&mut this.transport, context, buffer);
+        }
         let before = buffer.filled().len();
-        ready!(poll_read(transport, front.as_mut(), context, buffer))?;
-        match frames {
-            Some(frames) => Poll::Ready(frames.follow(&buffer.filled()[before..])),
-            None => Poll::Ready(Ok(())),
+        ready!(Pin::new(&mut this.transport).poll_read(context, buffer))?;
+        if let Some(frames) = &mut this.frames
+            && frames.came(&buffer.filled()[before..]).is_err()
+        {
+            edge_record::dropped(&this.state, this.peer.ip(), Dropped::FrameFlood);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-    }
-}
-
-fn poll_read(
-    transport: &mut Transport,
-    front: Option<&mut Front>,
-    context: &mut Context<'_>,
-    buffer: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    match (transport, front) {
-        (Transport::Plain(stream), Some(front)) => front.poll_read(stream, context, buffer),
-        (Transport::Plain(stream), None) => Pin::new(stream).poll_read(context, buffer),
-        (Transport::Tls(stream), Some(front)) => front.poll_read(&mut **stream, context, buffer),
-        (Transport::Tls(stream), None) => Pin::new(stream).poll_read(context, buffer),
-    }
-}
-
-/// The frames of a connection, and whom to tell of a flood.
-#[derive(Debug)]
-struct Watched {
-    frames: ControlFrames,
-    peer: SocketAddr,
-    state: Arc<State>,
-}
-
-impl Watched {
-    fn new(peer: SocketAddr, state: Arc<State>) -> Self {
-        Self {
-            frames: ControlFrames::new(&state.snapshot().settings.limits),
-            peer,
-            state,
-        }
-    }
-
-    fn follow(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.frames.follow(bytes).map_err(|_| {
-            edge_record::dropped(&self.state, self.peer.ip(), Dropped::FrameFlood);
-            io::ErrorKind::ConnectionAborted.into()
-        })
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -188,24 +210,21 @@ impl AsyncWrite for Connection {
         if let Some(front) = &mut self.front {
             front.answering(bytes);
         }
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        let written = Pin::new(&mut self.transport).poll_write(context, bytes);
+        if let (Some(frames), Poll::Ready(Ok(count))) = (&mut self.frames, &written) {
+            frames.left(&bytes[..*count]);
         }
+        self.mind(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        let flushed = Pin::new(&mut self.transport).poll_flush(context);
+        self.mind(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        let ended = Pin::new(&mut self.transport).poll_shutdown(context);
+        self.mind(ended, context)
     }
 }
 
@@ -220,10 +239,7 @@ impl Shutdown for Connection {
 
 impl UniqueID for Connection {
     fn id(&self) -> UniqueIDType {
-        match &self.transport {
-            Transport::Plain(stream) => stream.get_ref().as_raw_fd(),
-            Transport::Tls(stream) => stream.get_ref().get_ref().0.as_raw_fd(),
-        }
+        self.transport.descriptor()
     }
 }
 
@@ -233,13 +249,10 @@ impl Ssl for Connection {
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        match &self.transport {
-            Transport::Plain(_) => None,
-            Transport::Tls(stream) => match stream.get_ref().get_ref().1.alpn_protocol() {
-                Some(b"h2") => Some(ALPN::H2),
-                Some(_) => Some(ALPN::H1),
-                None => None,
-            },
+        match self.transport.protocol() {
+            Some(b"h2") => Some(ALPN::H2),
+            Some(_) => Some(ALPN::H1),
+            None => None,
         }
     }
 }

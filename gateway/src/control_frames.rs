@@ -1,25 +1,85 @@
 //! Counts what an HTTP/2 client can make us do without asking for anything (RFC 9113, section 10.5).
 //!
-//! Invariant: frames that carry no request (PING, SETTINGS, PRIORITY, unknown ones) and cancelled
-//! streams are bounded per connection and second, whatever the library does with them; what is over
-//! the bound never reaches it.
+//! Invariant: frames that carry no request (PING, SETTINGS, PRIORITY, unknown ones, WINDOW_UPDATE
+//! beyond what our own DATA calls for) and cancelled streams are bounded per connection and second,
+//! whatever the library does with them; what is over the bound never reaches it.
 
 use std::time::Duration;
 
 use config::limit::Limits;
 use tokio::time::Instant;
 
-/// Follows one connection's frames.
+/// Follows one connection's frames, both ways.
 #[derive(Debug)]
 pub(crate) struct ControlFrames {
-    place: Place,
+    came: Walk,
+    left: Walk,
     control: Bucket,
     resets: Bucket,
+    /// How many WINDOW_UPDATE frames the DATA frames that left entitle the peer to.
+    updates_owed: u32,
 }
 
 /// Too many of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flood;
+
+impl ControlFrames {
+    /// Begins before the connection preface.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            came: Walk(Place::Preface {
+                left: PREFACE_BYTES,
+            }),
+            left: Walk(HEAD),
+            control: Bucket::new(limits.http2_control_frames_per_second_max),
+            resets: Bucket::new(limits.http2_resets_per_second_max),
+            updates_owed: 0,
+        }
+    }
+
+    /// Follows bytes that came.
+    ///
+    /// # Errors
+    /// When there are too many frames that ask for nothing.
+    pub(crate) fn came(&mut self, bytes: &[u8]) -> Result<(), Flood> {
+        let Self {
+            came,
+            control,
+            resets,
+            updates_owed,
+            ..
+        } = self;
+        came.follow(bytes, |kind| match kind {
+            DATA | HEADERS | CONTINUATION => Ok(()),
+            WINDOW_UPDATE if *updates_owed > 0 => {
+                *updates_owed -= 1;
+                Ok(())
+            }
+            RST_STREAM => resets.take(Instant::now()),
+            _ => control.take(Instant::now()),
+        })
+    }
+
+    /// Follows bytes that left: an honest reader answers each DATA frame by an update of its
+    /// stream's window and one of the connection's at most.
+    pub(crate) fn left(&mut self, bytes: &[u8]) {
+        let Self {
+            left, updates_owed, ..
+        } = self;
+        let followed = left.follow(bytes, |kind| {
+            if kind == DATA {
+                *updates_owed = (*updates_owed + 2).min(UPDATES_OWED_MAX);
+            }
+            Ok(())
+        });
+        debug_assert_eq!(followed, Ok(()), "what leaves is no flood");
+    }
+}
+
+/// Where in a direction's frames the bytes stand.
+#[derive(Debug)]
+struct Walk(Place);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -31,30 +91,20 @@ enum Place {
     Payload { left: u32 },
 }
 
-impl ControlFrames {
-    /// Begins before the connection preface.
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            place: Place::Preface {
-                left: PREFACE_BYTES,
-            },
-            control: Bucket::new(limits.http2_control_frames_per_second_max),
-            resets: Bucket::new(limits.http2_resets_per_second_max),
-        }
-    }
-
-    /// Follows bytes that came.
-    ///
-    /// # Errors
-    /// When there are too many such frames.
-    pub(crate) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
+impl Walk {
+    /// Calls `each` with the type of every frame whose head ends in these bytes.
+    fn follow(
+        &mut self,
+        mut bytes: &[u8],
+        mut each: impl FnMut(u8) -> Result<(), Flood>,
+    ) -> Result<(), Flood> {
         while !bytes.is_empty() {
-            let used = match &mut self.place {
+            let used = match &mut self.0 {
                 Place::Preface { left } => {
                     let used = (*left).min(bytes.len());
                     *left -= used;
                     if *left == 0 {
-                        self.place = HEAD;
+                        self.0 = HEAD;
                     }
                     used
                 }
@@ -63,12 +113,14 @@ impl ControlFrames {
                     let used = here.min(bytes.len());
                     *left -= u32::try_from(used).unwrap_or(*left);
                     if *left == 0 {
-                        self.place = HEAD;
+                        self.0 = HEAD;
                     }
                     used
                 }
                 Place::Head { .. } => {
-                    self.take_head(bytes[0])?;
+                    if let Some(kind) = self.take_head(bytes[0]) {
+                        each(kind)?;
+                    }
                     1
                 }
             };
@@ -77,9 +129,10 @@ impl ControlFrames {
         Ok(())
     }
 
-    fn take_head(&mut self, byte: u8) -> Result<(), Flood> {
-        let Place::Head { length, kind, have } = &mut self.place else {
-            return Ok(());
+    /// Takes one byte of a head; returns the frame's type at its end.
+    fn take_head(&mut self, byte: u8) -> Option<u8> {
+        let Place::Head { length, kind, have } = &mut self.0 else {
+            return None;
         };
         match *have {
             0..3 => *length = (*length << 8) | u32::from(byte),
@@ -88,19 +141,15 @@ impl ControlFrames {
         }
         *have += 1;
         if *have < HEAD_BYTES {
-            return Ok(());
+            return None;
         }
         let (length, kind) = (*length, *kind);
-        self.place = if length == 0 {
+        self.0 = if length == 0 {
             HEAD
         } else {
             Place::Payload { left: length }
         };
-        match kind {
-            DATA | HEADERS | WINDOW_UPDATE | CONTINUATION => Ok(()),
-            RST_STREAM => self.resets.take(Instant::now()),
-            _ => self.control.take(Instant::now()),
-        }
+        Some(kind)
     }
 }
 
@@ -153,6 +202,9 @@ const RST_STREAM: u8 = 3;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
+/// Updates that may be owed at once: those of 64 MiB in frames of the usual size.
+const UPDATES_OWED_MAX: u32 = 8_192;
+
 #[cfg(test)]
 mod tests {
     use config::gateway::GatewaySettings;
@@ -189,15 +241,16 @@ mod tests {
             (2, 5, 10),
             (7, 8, 10),
             (0xee, 3, 10),
+            (8, 4, 10),
             (3, 4, 3),
         ] {
             let mut frames = ControlFrames::new(&limits());
-            assert_eq!(frames.follow(PREFACE), Ok(()));
+            assert_eq!(frames.came(PREFACE), Ok(()));
             let bytes = frame(kind, &vec![0xff; payload]);
             for _ in 0..most {
-                assert_eq!(frames.follow(&bytes), Ok(()), "type {kind}");
+                assert_eq!(frames.came(&bytes), Ok(()), "type {kind}");
             }
-            assert_eq!(frames.follow(&bytes), Err(Flood), "type {kind}");
+            assert_eq!(frames.came(&bytes), Err(Flood), "type {kind}");
         }
     }
 
@@ -208,7 +261,6 @@ mod tests {
                 [
                     frame(1, b"headers"),
                     frame(0, &vec![6; size * 100]),
-                    frame(8, &[0; 4]),
                     frame(9, &[]),
                 ]
                 .concat()
@@ -218,8 +270,30 @@ mod tests {
         for step in [1, 7, 24, 1_000, bytes.len()] {
             let mut frames = ControlFrames::new(&limits());
             for piece in bytes.chunks(step) {
-                assert_eq!(frames.follow(piece), Ok(()), "{step}");
+                assert_eq!(frames.came(piece), Ok(()), "{step}");
             }
+        }
+    }
+
+    #[test]
+    fn updates_that_answer_what_left_are_not_counted_and_all_others_are() {
+        let update = frame(8, &[0, 0, 0, 1]);
+        let data = frame(0, &[7; 100]);
+        let other = frame(1, b"headers");
+        for step in [1, 5, 9, 10, 1_000] {
+            let mut frames = ControlFrames::new(&limits());
+            assert_eq!(frames.came(PREFACE), Ok(()));
+            for _ in 0..100 {
+                for piece in [data.clone(), other.clone()].concat().chunks(step) {
+                    frames.left(piece);
+                }
+                assert_eq!(frames.came(&update), Ok(()), "{step}");
+                assert_eq!(frames.came(&update), Ok(()), "{step}");
+            }
+            for _ in 0..10 {
+                assert_eq!(frames.came(&update), Ok(()), "{step}");
+            }
+            assert_eq!(frames.came(&update), Err(Flood), "{step}");
         }
     }
 

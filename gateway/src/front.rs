@@ -107,6 +107,20 @@ impl Front {
         }
     }
 
+    /// Returns whether there is something to read that came before.
+    pub(crate) const fn has_more(&self) -> bool {
+        self.last_words.is_some() || self.taken < self.passed.len()
+    }
+
+    /// Gives memory back that nothing waits in.
+    pub(crate) fn release(&mut self) {
+        if self.taken == self.passed.len() {
+            self.passed = Vec::new();
+            self.taken = 0;
+        }
+        self.wire.release();
+    }
+
     /// Takes note of bytes that leave.
     pub(crate) fn answering(&mut self, bytes: &[u8]) {
         self.wire.answering(bytes);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use config::gateway::Listen;
 use config::limit::Limits;
-use http::header::{CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, Version};
 use pingora::http::RequestHeader;
 
@@ -236,6 +236,15 @@ pub(crate) fn asks_for_websocket(header: &RequestHeader) -> bool {
             .headers
             .get(UPGRADE)
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Returns whether the caller waits to be asked before it sends the body.
+pub(crate) fn expects_to_be_asked(header: &RequestHeader) -> bool {
+    header.version == Version::HTTP_11
+        && header
+            .headers
+            .get(EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Returns whether a host name can only mean this machine.

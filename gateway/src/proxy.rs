@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use config::contract::operation::Owner;
+use config::limit::Limits;
 use http::header::EXPECT;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -21,6 +22,7 @@ use crate::answer::{Answer, internal};
 use crate::audit::Kept;
 use crate::clock;
 use crate::limits;
+use crate::metrics::Dropped;
 use crate::refusal::Refusal;
 use crate::request::RequestRecord;
 use crate::state::State;
@@ -82,6 +84,20 @@ impl Proxy {
             tracing::debug!(%error, "the rest of a refused body was not read");
         }
         Ok(())
+    }
+
+    /// Sets how long the caller's side may take; returns whether it asks for a WebSocket.
+    fn prepare(&self, session: &mut Session, bounds: &Limits) -> bool {
+        session.set_keepalive((!self.state.is_draining()).then_some(bounds.idle_timeout.as_secs()));
+        session.set_write_timeout(Some(bounds.write_timeout));
+        // Interim answers of the runtime are for us.
+        session.set_ignore_info_resp(true);
+        let websocket = limits::asks_for_websocket(session.req_header());
+        if websocket {
+            // Whatever the answer is, no further request may follow on this connection.
+            session.set_keepalive(None);
+        }
+        websocket
     }
 
     /// Answers an operation of the gateway's own.
@@ -159,13 +175,7 @@ impl ProxyHttp for Proxy {
         let record = record(context)?;
         let snapshot = Arc::clone(&record.snapshot);
         let bounds = &snapshot.settings.limits;
-        session.set_keepalive((!self.state.is_draining()).then_some(bounds.idle_timeout.as_secs()));
-        session.set_write_timeout(Some(bounds.write_timeout));
-        let websocket = limits::asks_for_websocket(session.req_header());
-        if websocket {
-            // Whatever the answer is, no further request may follow on this connection.
-            session.set_keepalive(None);
-        }
+        let websocket = self.prepare(session, bounds);
         let peer = Peer {
             address: record.client,
             certificate: record.certificate.as_deref(),
@@ -215,7 +225,13 @@ impl ProxyHttp for Proxy {
                 }
                 Ok(true)
             }
-            Owner::Runtime => Ok(false),
+            Owner::Runtime => {
+                if !session.is_body_done() {
+                    record.awaits_body();
+                    ask_for_body(session).await?;
+                }
+                Ok(false)
+            }
         }
     }
 
@@ -242,9 +258,9 @@ impl ProxyHttp for Proxy {
             *body = None;
         }
         let record = record(context)?;
-        record.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        let bytes_max = admitted(record)?.operation().body_bytes_max;
-        if record.body_bytes > bytes_max {
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        let came = record.body_came(bytes, end_of_stream);
+        if came > admitted(record)?.operation().body_bytes_max {
             return Err(Error::new_down(BODY_TOO_LONG));
         }
         Ok(())
@@ -269,10 +285,10 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        if response.status.is_informational() {
-            return Ok(());
-        }
         let record = record(context)?;
+        if response.status.is_informational() {
+            return upstream::receive_interim(response, record);
+        }
         upstream::receive(response, session.req_header(), record).await
     }
 
@@ -304,10 +320,14 @@ impl ProxyHttp for Proxy {
         let Some(record) = context.as_mut() else {
             return gone;
         };
+        if is_slow_reader(error) {
+            record.cut(Dropped::TooSlow);
+            return gone;
+        }
         let Some(mut refusal) = refusal_of(error) else {
             return gone;
         };
-        if session.response_written().is_some() {
+        if answered_status(session).is_some() {
             // The status line has left; only the end of the connection can tell now.
             record.refused(refusal);
             return gone;
@@ -330,9 +350,7 @@ impl ProxyHttp for Proxy {
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Self::CTX) {
         if let Some(record) = context.as_mut() {
             if record.status == 0 {
-                record.status = session
-                    .response_written()
-                    .map_or(0, |sent| sent.status.as_u16());
+                record.status = answered_status(session).unwrap_or(0);
             }
             record.end(error.is_some()).await;
         }
@@ -362,6 +380,34 @@ fn admitted(record: &RequestRecord) -> pingora::Result<&Admitted> {
         .admission
         .as_ref()
         .ok_or_else(|| Error::explain(ErrorType::InternalError, "request without admission"))
+}
+
+/// Lets a caller send the body who waits to be asked for it (RFC 9110, section 10.1.1).
+///
+/// # Errors
+/// When the caller is gone.
+pub(crate) async fn ask_for_body(session: &mut Session) -> pingora::Result<()> {
+    if session.is_body_done() || !limits::expects_to_be_asked(session.req_header()) {
+        return Ok(());
+    }
+    let downstream = session.as_downstream_mut();
+    let keepalive = downstream.get_keepalive();
+    downstream.write_continue_response().await?;
+    // The library takes it for an answer before the end of the request, after which nothing follows.
+    downstream.set_keepalive(keepalive);
+    Ok(())
+}
+
+/// Returns the status of the answer whose header has left.
+fn answered_status(session: &Session) -> Option<u16> {
+    let sent = session.response_written()?;
+    (!sent.status.is_informational()).then(|| sent.status.as_u16())
+}
+
+/// Returns whether a caller did not take its answer in time.
+fn is_slow_reader(error: &Error) -> bool {
+    // The library marks the runtime's side alone.
+    *error.esource() != ErrorSource::Upstream && *error.etype() == ErrorType::WriteTimedout
 }
 
 /// Returns what to tell the caller; none if the caller is gone.

@@ -122,9 +122,37 @@ impl Rates {
         settings: &Settings,
         now: DateTime<Utc>,
     ) -> Result<Standing, Exceeded> {
-        let Some(class) = Class::of(operation).filter(|_| credential.kind != Kind::Nothing) else {
+        match Class::of(operation) {
+            Some(class) => self.take_of(class, credential, settings, now),
+            None => Ok(Standing::default()),
+        }
+    }
+
+    /// Takes a request that asked for what does not exist or is not granted: it counts as one that
+    /// shows something.
+    ///
+    /// # Errors
+    /// When a bucket is empty.
+    pub(crate) fn take_denial(
+        &self,
+        credential: &Credential,
+        settings: &Settings,
+        now: DateTime<Utc>,
+    ) -> Result<(), Exceeded> {
+        let taken = self.take_of(Class::Read, credential, settings, now);
+        taken.map(|_| ())
+    }
+
+    fn take_of(
+        &self,
+        class: Class,
+        credential: &Credential,
+        settings: &Settings,
+        now: DateTime<Utc>,
+    ) -> Result<Standing, Exceeded> {
+        if credential.kind == Kind::Nothing {
             return Ok(Standing::default());
-        };
+        }
         let due = [class, Class::Token]
             .map(|class| class.rate(settings, credential).map(|rate| (class, rate)));
         if due.iter().all(Option::is_none) {
@@ -329,6 +357,23 @@ mod tests {
             assert_eq!(ask(&rates, "session.stop", &a, 0), Ok(String::new()));
             assert_eq!(ask(&rates, "control.stop", &a, 0), Ok(String::new()));
             assert_eq!(ask(&rates, "audit.query", &a, 0), Ok(String::new()));
+        }
+    }
+
+    #[test]
+    fn asking_in_vain_empties_the_same_bucket_as_reading() {
+        let rates = Rates::default();
+        let who = caller("a", Some("4/m"));
+        for _ in 0..3 {
+            assert_eq!(rates.take_denial(&who, &settings(), at(0)), Ok(()));
+        }
+        let refused = rates.take_denial(&who, &settings(), at(0));
+        assert_eq!(refused.map_err(|exceeded| exceeded.seconds), Err(1));
+        assert_eq!(ask(&rates, "status.show", &who, 0), Err(1));
+        assert!(ask(&rates, "session.start", &who, 0).is_ok());
+        let nobody = Credential::without(Arc::clone(&who.caller));
+        for _ in 0..10 {
+            assert_eq!(rates.take_denial(&nobody, &settings(), at(0)), Ok(()));
         }
     }
 

@@ -214,6 +214,7 @@ impl Reload {
             .map_err(Rejected::NotRecorded)?;
         let after = Arc::new(after);
         self.state.current.store(Arc::clone(&after));
+        self.state.reloaded.send_replace(after.generation);
         if let Err(error) = self.endpoint.follow(&after) {
             tracing::error!(%error, "cannot announce the new state to the command line");
         }

@@ -22,11 +22,13 @@ use crate::audit::record::{ANONYMOUS, Draft, Outcome, Phase};
 use crate::audit::{Kept, Unavailable};
 use crate::authn::client_certificate::PeerCertificate;
 use crate::credential::Credential;
+use crate::metrics::Dropped;
 use crate::random::{self, NoRandomness};
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::suppression::Verdict;
+use crate::upload::{self, Upload};
 use crate::upstream;
 
 /// Everything that is known about a request so far.
@@ -60,6 +62,10 @@ pub(crate) struct RequestRecord {
     forwarded: Option<Instant>,
     outcome_recorded: bool,
     ended: bool,
+    /// The pace of its body, where the front does not see to it.
+    upload: Option<Arc<Upload>>,
+    /// Interim answers of the runtime.
+    interim_answers: u32,
     state: Arc<State>,
 }
 
@@ -95,6 +101,8 @@ impl RequestRecord {
             forwarded: None,
             outcome_recorded: false,
             ended: false,
+            upload: upload::current(),
+            interim_answers: 0,
             state,
         })
     }
@@ -115,6 +123,39 @@ impl RequestRecord {
     /// Takes note that the request is forwarded.
     pub(crate) fn forwarding(&mut self) {
         self.forwarded.get_or_insert_with(Instant::now);
+    }
+
+    /// Takes note that a body is to be forwarded.
+    pub(crate) fn awaits_body(&self) {
+        if let Some(upload) = &self.upload {
+            upload.begin(&self.snapshot.settings.limits);
+        }
+    }
+
+    /// Counts bytes of the body; returns how many there are by now.
+    pub(crate) fn body_came(&mut self, bytes: usize, whole: bool) -> u64 {
+        self.body_bytes += bytes as u64;
+        if let Some(upload) = &self.upload {
+            if whole {
+                upload.end();
+            } else {
+                upload.came(bytes);
+            }
+        }
+        self.body_bytes
+    }
+
+    /// Counts an interim answer of the runtime; returns whether there are too many of them.
+    pub(crate) const fn interim_answer(&mut self) -> bool {
+        self.interim_answers += 1;
+        self.interim_answers > INTERIM_ANSWERS_MAX
+    }
+
+    /// Takes note that the connection was given up, and why.
+    pub(crate) fn cut(&mut self, why: Dropped) {
+        self.state.metrics.dropped(why);
+        let note = std::mem::take(&mut self.note);
+        self.note = note.with("reason", why.name());
     }
 
     /// Takes note that the header of the runtime's answer came.
@@ -240,9 +281,10 @@ impl RequestRecord {
         if let Some(refusal) = &self.refusal {
             metrics.refused(refusal);
         }
-        // Whoever has no credential, or asks too often, cannot fill the disk.
-        let asked_too_often = matches!(self.refusal, Some(Refusal::RateExceeded(_)));
-        if (asked_too_often || self.is_unauthenticated() && self.refusal.is_some())
+        // Whoever is not admitted, or has no credential, cannot fill the disk.
+        let in_vain = self.admission.is_none() || self.is_unauthenticated();
+        if in_vain
+            && self.refusal.is_some()
             && self.state.suppression.judge(self.client) == Verdict::Suppress
         {
             return None;
@@ -350,8 +392,16 @@ struct Facts {
     token_id: Option<TokenId>,
 }
 
+/// Most interim answers (1xx) to one request.
+const INTERIM_ANSWERS_MAX: u32 = 8;
+
 impl Drop for RequestRecord {
     fn drop(&mut self) {
+        let late = self.upload.as_ref().is_some_and(|upload| upload.is_late());
+        if late && self.refusal.is_none() {
+            // The stream was reset, so nobody was told; the trail tells why.
+            self.refusal = Some(Refusal::BodyTimeout);
+        }
         if let Some(outcome) = self.last_words(true) {
             let facts = self.facts();
             self.state

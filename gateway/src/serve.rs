@@ -205,6 +205,7 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
         idempotency: Answers::default(),
         rates: Rates::default(),
         stopping: watch::Sender::new(false),
+        reloaded: watch::Sender::new(1),
         home: settings.home,
     });
     let proxy = http_proxy(Arc::clone(&state));
@@ -298,7 +299,7 @@ fn statements(settings: &GatewaySettings) -> Result<Statements, Failure> {
     Ok(Statements::new(key, instance))
 }
 
-fn report_drain(cut: Result<usize, JoinError>) {
+fn report_drain(cut: Result<u32, JoinError>) {
     match cut {
         Ok(0) => tracing::info!("every request under way has ended"),
         Ok(cut) => tracing::warn!(cut, "connections were cut at the end of the drain time"),
@@ -319,12 +320,16 @@ fn http_proxy(state: Arc<State>) -> Arc<HttpProxy<Proxy>> {
     let mut http2 = default_h2_options();
     http2.max_concurrent_streams(limits.http2_streams_max);
     http2.max_header_list_size(limits.header_bytes_max);
+    http2.max_send_buffer_size(SEND_BYTES_MAX);
     let mut proxy = HttpProxy::new(Proxy::new(state), Arc::new(conf));
     proxy.server_options = Some(options);
     proxy.h2_options = Some(http2);
     proxy.handle_init_modules();
     Arc::new(proxy)
 }
+
+/// Most bytes of an answer that one HTTP/2 stream holds for a caller who does not take them.
+const SEND_BYTES_MAX: usize = 64 * 1024;
 
 /// Tells the operator what becomes of the token file.
 fn report_tokens(notice: Notice) {

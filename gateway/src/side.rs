@@ -19,13 +19,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+use crate::edge_record;
 use crate::listener::{self, ListenError};
+use crate::metrics::Dropped;
+use crate::places::{Bounds, Places};
 use crate::state::State;
 
-/// Most connections of one such listener at once.
-const CONNECTIONS_MAX: usize = 128;
+/// Most connections of one such listener at once. Silent ones of one address leave places for others.
+const BOUNDS: Bounds = Bounds {
+    all: 128,
+    per_address: 32,
+};
 
 /// Longest header in bytes.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -93,21 +99,22 @@ async fn accept(
     state: Arc<State>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places: Arc<Places> = Arc::default();
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
             _ = stopping.wait_for(|stop| *stop), if kind != Kind::Operations => return,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let Some(place) = Places::take(&places, peer.ip(), BOUNDS) else {
+            edge_record::dropped(&state, peer.ip(), Dropped::NoPlace);
             continue;
         };
         let state = Arc::clone(&state);

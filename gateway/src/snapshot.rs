@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use config::gateway::{GatewaySettings, Loaded};
 use config::load::Effective;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ProducesTickets, ServerConfig};
 
 use crate::admission::Admitted;
@@ -48,9 +49,19 @@ pub(crate) struct Tls {
     pub(crate) config: Arc<ServerConfig>,
     /// SHA-256 of the main pair's leaf (DER), as hex.
     pub(crate) leaf_sha256: String,
-    /// SHA-256 of the authorities of clients, as hex.
-    authorities_sha256: Option<String>,
+    /// The authorities of clients, if there are any.
+    authorities: Option<Vouching>,
+    /// The first state with these authorities.
+    pub(crate) authorities_since: u64,
     tickets: Arc<dyn ProducesTickets>,
+}
+
+/// Who vouches for clients.
+#[derive(Debug)]
+struct Vouching {
+    /// SHA-256 of the authorities, as hex.
+    sha256: String,
+    verifier: Arc<dyn ClientCertVerifier>,
 }
 
 /// Why a state cannot be built.
@@ -98,7 +109,12 @@ impl Snapshot {
     }
 
     /// Returns what credentials are checked against, on a connection with this certificate.
-    pub(crate) fn schemes<'a>(&'a self, certificate: Option<&'a PeerCertificate>) -> Schemes<'a> {
+    pub(crate) fn schemes<'a>(
+        &'a self,
+        certificate: Option<&'a PeerCertificate>,
+        now: DateTime<Utc>,
+    ) -> Schemes<'a> {
+        let certificate = certificate.filter(|certificate| self.vouches_for(certificate, now));
         Schemes {
             tokens: self.settings.opaque_tokens.then_some(&*self.tokens),
             withdrawn: &self.tokens,
@@ -110,6 +126,16 @@ impl Snapshot {
                 .as_ref()
                 .map_or(&[], |tls| tls.principals()),
         }
+    }
+
+    /// Returns whether the authorities of clients vouch for a certificate, which others may have
+    /// vouched for when its connection began.
+    pub(crate) fn vouches_for(&self, certificate: &PeerCertificate, now: DateTime<Utc>) -> bool {
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| match &tls.authorities {
+            Some(vouching) => certificate.is_of(&*vouching.verifier, tls.authorities_since, now),
+            None => false,
+        })
     }
 
     /// Returns whether somebody starts a session for which nobody else could approve, as far as the
@@ -166,16 +192,17 @@ impl Tls {
             .as_ref()
             .map(|client| certificate::load_authorities(&client.ca))
             .transpose()?;
-        let authorities_sha256 = authorities.as_ref().map(|found| found.sha256.clone());
+        let sha256 = authorities.as_ref().map(|found| &found.sha256);
         // A resumed session is believed what its first handshake proved, so the keys of tickets
         // change with whom clients are believed.
         let kept = before
             .and_then(|before| before.tls.as_ref())
-            .filter(|tls| tls.authorities_sha256 == authorities_sha256);
+            .filter(|tls| tls.authorities_sha256() == sha256);
         let tickets = match kept {
             Some(tls) => Arc::clone(&tls.tickets),
             None => certificate::tickets()?,
         };
+        let generation = before.map_or(1, |before| before.generation + 1);
         Ok(Self {
             config: certificate::server_config(
                 settings,
@@ -187,8 +214,20 @@ impl Tls {
                 .first()
                 .map(|pair| pair.leaf_sha256.clone())
                 .unwrap_or_default(),
-            authorities_sha256,
+            authorities_since: kept.map_or(generation, |tls| tls.authorities_since),
+            authorities: authorities
+                .map(|found| {
+                    Ok::<_, rustls::Error>(Vouching {
+                        verifier: found.verifier()?,
+                        sha256: found.sha256,
+                    })
+                })
+                .transpose()?,
             tickets,
         })
+    }
+
+    fn authorities_sha256(&self) -> Option<&String> {
+        self.authorities.as_ref().map(|vouching| &vouching.sha256)
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) throttle: Throttle,
     /// Answers that asking again gets again.
     pub(crate) idempotency: Answers,
+    /// Tells the newest state's generation to whoever waits for one.
+    pub(crate) reloaded: watch::Sender<u64>,
     /// Turns true once, when the gateway is told to stop.
     pub(crate) stopping: watch::Sender<bool>,
 }

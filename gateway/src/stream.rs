@@ -64,8 +64,13 @@ pub(crate) async fn relay(
     }
     let mut head = head_of(&answer, session.req_header())?;
     if let Err(error) = upstream::receive(&mut head, session.req_header(), record).await {
-        tracing::debug!(%error, "the outcome of a stream cannot be recorded");
-        return Ok(Some(Refusal::AuditUncertain));
+        tracing::debug!(%error, "the answer of a stream does not cross");
+        let uncertain = *error.etype() == upstream::AUDIT_UNCERTAIN;
+        return Ok(Some(if uncertain {
+            Refusal::AuditUncertain
+        } else {
+            Refusal::RuntimeBroken
+        }));
     }
     let bare = session.req_header().method == Method::HEAD
         || matches!(

@@ -4,11 +4,11 @@
 //! hop-by-hop field of a caller reaches the runtime; who is calling is stated by us alone.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use config::contract::caller;
 use config::gateway::Upstream;
-use http::{HeaderMap, HeaderName, HeaderValue, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
@@ -130,12 +130,19 @@ fn is_foreign(name: &str) -> bool {
 /// a mutation's outcome durable before the status line leaves.
 ///
 /// # Errors
-/// When the outcome cannot be recorded.
+/// When the answer makes no sense, or its outcome cannot be recorded.
 pub(crate) async fn receive(
     answer: &mut ResponseHeader,
     asked: &RequestHeader,
     record: &mut RequestRecord,
 ) -> pingora::Result<()> {
+    let fields = answer.headers.iter();
+    let bytes: usize = fields
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if bytes > ANSWER_HEAD_BYTES_MAX {
+        return Err(broken("the header of an answer is too long"));
+    }
     record.status = answer.status.as_u16();
     record.answered();
     record.take_note(&answer.headers);
@@ -151,6 +158,35 @@ pub(crate) async fn receive(
     *answer = ResponseHeader::from(parts);
     if record.mutates() && record.outcome().await.is_err() {
         return Err(Error::new_in(AUDIT_UNCERTAIN));
+    }
+    Ok(())
+}
+
+/// Longest header of an answer in bytes, as far as it crosses.
+const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Returns the error of an answer that makes no sense.
+fn broken(why: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, why).into_up()
+}
+
+/// Takes an interim answer of the runtime, of which nothing crosses.
+///
+/// # Errors
+/// When there are too many of them, or one speaks of another protocol: only streams become that.
+pub(crate) fn receive_interim(
+    answer: &mut ResponseHeader,
+    record: &mut RequestRecord,
+) -> pingora::Result<()> {
+    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(broken("another protocol that nobody asked for"));
+    }
+    if record.interim_answer() {
+        return Err(broken("interim answers without end"));
+    }
+    let names: Vec<HeaderName> = answer.headers.keys().cloned().collect();
+    for name in names {
+        answer.remove_header(&name);
     }
     Ok(())
 }
@@ -187,15 +223,27 @@ pub(crate) fn client_address(
         .collect();
     let hops = fields.iter().flat_map(|field| field.split(',')).rev();
     for hop in hops.take(HOPS_MAX) {
-        let Ok(address) = hop.trim().parse::<IpAddr>() else {
+        let Some(address) = hop_address(hop.trim()) else {
             return peer;
         };
-        client = address.to_canonical();
+        client = address;
         if !trusts(client) {
             return client;
         }
     }
     client
+}
+
+/// Returns the address that a proxy wrote, with or without the port of its peer.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bare = hop
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(hop);
+    bare.parse::<IpAddr>()
+        .or_else(|_| hop.parse::<SocketAddr>().map(|address| address.ip()))
+        .map(|address| address.to_canonical())
+        .ok()
 }
 
 #[cfg(test)]
@@ -265,5 +313,19 @@ mod tests {
             "203.0.113.9",
         );
         check("::ffff:192.0.2.1", "203.0.113.9", "192.0.2.1");
+        for hop in [
+            "203.0.113.9:",
+            "203.0.113.9:99999",
+            "[203.0.113.9",
+            ":80",
+            "[]",
+        ] {
+            check("10.0.0.1", hop, "10.0.0.1");
+        }
+        check("10.0.0.1", "203.0.113.9:4711", "203.0.113.9");
+        check("10.0.0.1", "203.0.113.9:4711, 10.0.0.2:80", "203.0.113.9");
+        check("10.0.0.1", "[2001:db8::1]:4711", "2001:db8::1");
+        check("10.0.0.1", "[2001:db8::1]", "2001:db8::1");
+        check("10.0.0.1", "2001:db8::1", "2001:db8::1");
     }
 }

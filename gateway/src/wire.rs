@@ -85,6 +85,13 @@ impl Wire {
         self.head.len()
     }
 
+    /// Gives memory back that nothing waits in.
+    pub(crate) fn release(&mut self) {
+        if self.head.is_empty() {
+            self.head = Vec::new();
+        }
+    }
+
     /// Tells what the connection waits for.
     pub(crate) const fn waits(&self) -> Waits {
         match self.place {

@@ -75,6 +75,7 @@ fn syscalls() -> Result<String, Box<dyn Error>> {
     let calls: Calls = toml::from_str(&std::fs::read_to_string("syscalls.toml")?)?;
     let architecture = std::env::var("CARGO_CFG_TARGET_ARCH")?;
     let mut text = String::from("const ALLOWED: &[i64] = &[\n");
+    let mut names: Vec<&str> = calls.judged.keys().map(String::as_str).collect();
     for group in &calls.group {
         if group.who.is_empty() {
             return Err("a group of syscalls.toml does not say who needs it".into());
@@ -82,10 +83,12 @@ fn syscalls() -> Result<String, Box<dyn Error>> {
         if group.only.as_ref().is_none_or(|only| *only == architecture) {
             for call in &group.calls {
                 writeln!(text, "    {},", number(call))?;
+                names.push(call);
             }
         }
     }
-    text.push_str("];\n\n#[cfg(test)]\nconst JUDGED: &[&str] = &[\n");
+    writeln!(text, "];\n\nconst NAMES: &[&str] = &{names:?};")?;
+    text.push_str("\n#[cfg(test)]\nconst JUDGED: &[&str] = &[\n");
     for name in calls.judged.keys() {
         writeln!(text, "    {name:?},")?;
     }

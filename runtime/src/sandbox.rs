@@ -6,6 +6,7 @@
 mod agent;
 mod asking;
 mod confined;
+mod container;
 mod enforcement;
 mod places;
 mod profile;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use config::contract::session::Enforcement;
 use config::home::Home;
 use config::private::create_closed_directory;
+use config::runtime::Backend;
 use jail::{LayerName, Layers, Policy};
 use tokio::net::UnixListener;
 use tokio::time::Instant;
@@ -36,6 +38,7 @@ pub use room::{Room, WayOut};
 pub use tree::{Chunk, Cut, Ended, Finished, Stream, Tree};
 
 use crate::egress::Door;
+use container::Engine;
 use tree::Files;
 
 /// Starts programs in the base jail. Cheap to clone.
@@ -54,6 +57,8 @@ struct Inner {
     /// What exists of the setting `jail.read`, canonical.
     readable: Vec<PathBuf>,
     layers: Layers,
+    /// What makes sandboxes, if it is not the jail itself.
+    engine: Option<Engine>,
     started: AtomicU64,
 }
 
@@ -124,6 +129,14 @@ pub enum SandboxError {
     /// The egress proxy cannot be had.
     #[error(transparent)]
     Egress(#[from] crate::egress::DoorError),
+    /// What a program needs cannot be put in its place.
+    #[error("cannot prepare {path}: {source}", path = .path.display())]
+    Prepare {
+        /// The place.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// No program was named.
     #[error("cannot start a program: none is named")]
     NoProgram,
@@ -180,6 +193,21 @@ impl Sandbox {
         places::keep_out_of_system(&data_directory)?;
         let readable = places::check_readable(&settings.read, &data_directory)?;
         let run_directory = create_run_directory(&runs).map_err(|source| failed(&runs, source))?;
+        let (mut layers, mut engine) = (layers, None);
+        if sandbox.backend == Backend::Docker {
+            layers.sandbox = Some(
+                match Engine::probe(sandbox, &data_directory, &run_directory) {
+                    Ok((found, layers)) => {
+                        engine = Some(found);
+                        layers
+                    }
+                    Err(reason) => {
+                        tracing::warn!(reason, "no sandbox");
+                        enforcement::no_sandbox(&reason)
+                    }
+                },
+            );
+        }
         Ok(Self(Arc::new(Inner {
             jail,
             data_directory,
@@ -188,6 +216,7 @@ impl Sandbox {
             sandbox: sandbox.clone(),
             readable,
             layers,
+            engine,
             started: AtomicU64::new(0),
         })))
     }
@@ -271,8 +300,12 @@ impl Sandbox {
         }
 
         let number = self.0.started.fetch_add(1, Ordering::Relaxed);
-        let files = Files::new(&self.0.run_directory, number);
-        let program_and_arguments = confined.program_and_arguments.clone();
+        let engine = self.engine_of(&confined)?;
+        let files = Files::new(&self.0.run_directory, number, engine.is_some());
+        let files = files.map_err(|source| SandboxError::Prepare {
+            path: self.0.run_directory.clone(),
+            source,
+        })?;
         let way_out = confined.room.as_ref().and_then(|room| room.way_out.clone());
         let door = way_out
             .map(|way| Door::open(files.door.clone(), way.outlet, way.decisions))
@@ -280,19 +313,13 @@ impl Sandbox {
         let kept = confined.room.as_ref().is_some_and(|room| room.kept);
         let control = kept.then(|| UnixListener::bind(&files.control));
         let control = control.transpose().map_err(SandboxError::Lifeline)?;
-        self.policy(confined, &files, number)
-            .create(&files.policy)?;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the one place of the runtime in which processes start"
-        )]
-        let mut command = tokio::process::Command::new(&self.0.jail);
+        let name = format!("loki-{}-{number}", std::process::id());
+        let container = engine.map(|engine| engine.container(&name));
+        let mut command = match engine {
+            Some(engine) => self.contain(engine, confined, &files, &name)?,
+            None => self.jailed(confined, &files, name)?,
+        };
         command
-            .args(["supervise", "--policy"])
-            .arg(&files.policy)
-            .arg("--")
-            .args(program_and_arguments)
-            .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -303,7 +330,72 @@ impl Sandbox {
                 jail: self.0.jail.clone(),
                 source,
             })?;
-        Tree::new(child, files, door, control, output_bytes_max)
+        Tree::new(child, files, door, control, container, output_bytes_max)
+    }
+
+    /// Returns the engine that makes a program's world, if one does.
+    fn engine_of(&self, confined: &Confined) -> Result<Option<&Engine>, SandboxError> {
+        if confined.room.is_none() || self.0.sandbox.backend == Backend::Native {
+            return Ok(None);
+        }
+        let missing = || {
+            let sandbox = self.0.layers.sandbox.as_ref();
+            let why = sandbox.and_then(|layers| enforcement::shortage(&layers.root));
+            SandboxError::NoSandbox(why.unwrap_or("there is no engine").to_owned())
+        };
+        self.0.engine.as_ref().map(Some).ok_or_else(missing)
+    }
+
+    /// Returns the command that runs a program in a container.
+    fn contain(
+        &self,
+        engine: &Engine,
+        mut confined: Confined,
+        files: &Files,
+        name: &str,
+    ) -> Result<tokio::process::Command, SandboxError> {
+        let (Some(folder), Some(room)) = (&files.folder, confined.room.take()) else {
+            return Err(SandboxError::NoProgram);
+        };
+        if let Some(input) = &confined.input {
+            let copied = std::fs::copy(input, folder.join("input"));
+            copied.map_err(|source| SandboxError::Prepare {
+                path: input.clone(),
+                source,
+            })?;
+        }
+        container::name_world(folder).map_err(|source| SandboxError::Prepare {
+            path: folder.clone(),
+            source,
+        })?;
+        let arguments = engine.arguments(&confined, &room, &self.0.sandbox, folder, name);
+        container::policy(confined, &room).create(&files.policy)?;
+        let mut command = engine.client();
+        command.args(arguments);
+        Ok(command)
+    }
+
+    /// Returns the command that runs a program in the jail, and in its sandbox if it has one.
+    fn jailed(
+        &self,
+        confined: Confined,
+        files: &Files,
+        name: String,
+    ) -> Result<tokio::process::Command, SandboxError> {
+        let program_and_arguments = confined.program_and_arguments.clone();
+        self.policy(confined, files, name).create(&files.policy)?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one place of the runtime in which processes start"
+        )]
+        let mut command = tokio::process::Command::new(&self.0.jail);
+        command
+            .args(["supervise", "--policy"])
+            .arg(&files.policy)
+            .arg("--")
+            .args(program_and_arguments)
+            .env_clear();
+        Ok(command)
     }
 
     /// Runs a program to its end and keeps what it writes. Over either bound its tree is killed, and
@@ -351,8 +443,7 @@ impl Sandbox {
         }
     }
 
-    fn policy(&self, confined: Confined, files: &Files, number: u64) -> Policy {
-        let group = format!("loki-{}-{number}", std::process::id());
+    fn policy(&self, confined: Confined, files: &Files, group: String) -> Policy {
         Policy {
             sandbox: confined.room.map(|room| {
                 let door = room.way_out.is_some().then(|| files.door.clone());

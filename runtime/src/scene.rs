@@ -278,6 +278,9 @@ pub(crate) fn sandbox_settings() -> config::runtime::Sandbox {
         may_lack: ["cpu", "memory", "processes"].map(str::to_owned).into(),
         credentials: false,
         live_max: 4,
+        backend: config::runtime::Backend::Native,
+        image: "loki-sandbox".to_owned(),
+        engine: "unix:///nowhere".to_owned(),
     }
 }
 

@@ -10,9 +10,15 @@
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
 
+mod container_sandbox;
 mod containers;
+mod document;
 mod fan_out;
+mod hundred_times;
 mod idle_connections;
+mod large_answers;
 mod manifests;
+mod scanners;
 mod slow_clients;
+mod soak;
 mod vendors;

@@ -89,6 +89,8 @@ install() {
             install vendors
             install kubernetes-validate
             install openapi-spec-validator
+            install scanners
+            install schemathesis
             install slow-clients
             ;;
         docker)
@@ -104,9 +106,17 @@ install() {
             node_package oidc-provider 9.13.3
             ;;
         openapi-spec-validator) python openapi-spec-validator 0.9.0 ;;
+        schemathesis) python schemathesis 4.32.5 ;;
         prometheus) system promtool prometheus ;;
         prometheus-client) python prometheus_client 0.22.1 ;;
         rsyslog) system rsyslogd rsyslog rsyslog-gnutls ;;
+        scanners)
+            system testssl testssl.sh bsdmainutils dnsutils xxd
+            system nmap nmap
+            system h2load nghttp2-client
+            system varnishtest varnish
+            python sslyze 6.3.1
+            ;;
         slow-clients) system slowhttptest slowhttptest ;;
         vendors)
             node_package @anthropic-ai/claude-code 2.1.332

@@ -13,6 +13,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
 
+use crate::certificate::Certificate;
 use crate::poll;
 
 mod pinned;
@@ -65,6 +66,22 @@ impl Client {
         };
         let mut configuration = ClientConfig::clone(configuration);
         configuration.alpn_protocols = vec![b"h2".to_vec()];
+        Self {
+            place: Place::Tls(*address, Arc::new(configuration)),
+            token: self.token.clone(),
+        }
+    }
+
+    /// Returns the same client, which shows a certificate of its own.
+    ///
+    /// # Panics
+    /// When it speaks no TLS, or the pair cannot be read.
+    #[must_use]
+    pub fn presenting(&self, pair: &Certificate) -> Self {
+        let Place::Tls(address, configuration) = &self.place else {
+            panic!("a certificate is shown over TLS alone");
+        };
+        let configuration = pinned::presenting(configuration, pair);
         Self {
             place: Place::Tls(*address, Arc::new(configuration)),
             token: self.token.clone(),
@@ -159,16 +176,10 @@ impl Client {
     }
 
     fn stream(&self) -> io::Result<Box<dyn Stream>> {
-        let patience = Some(poll::PATIENCE);
         match &self.place {
-            Place::Plain(address) => {
-                let stream = TcpStream::connect(address)?;
-                stream.set_read_timeout(patience)?;
-                Ok(Box::new(stream))
-            }
+            Place::Plain(address) => Ok(Box::new(tcp(*address)?)),
             Place::Tls(address, configuration) => {
-                let stream = TcpStream::connect(address)?;
-                stream.set_read_timeout(patience)?;
+                let stream = tcp(*address)?;
                 let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
                 let session = ClientConnection::new(Arc::clone(configuration), name)
                     .map_err(io::Error::other)?;
@@ -176,11 +187,18 @@ impl Client {
             }
             Place::Unix(socket) => {
                 let stream = UnixStream::connect(socket)?;
-                stream.set_read_timeout(patience)?;
+                stream.set_read_timeout(Some(poll::PATIENCE))?;
                 Ok(Box::new(stream))
             }
         }
     }
+}
+
+fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(poll::PATIENCE))?;
+    stream.set_write_timeout(Some(poll::PATIENCE))?;
+    Ok(stream)
 }
 
 trait Stream: Read + Write {}

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::agent::Agent;
 use crate::certificate::Certificate;
 use crate::client::Client;
+use crate::engine::give;
 use crate::installation::Installation;
 use crate::poll;
 use crate::process;
@@ -30,10 +31,18 @@ pub struct Builder {
     runtime_settings: String,
     jail_settings: String,
     gateway_settings: String,
+    user: Option<u32>,
     own_programs: bool,
 }
 
 impl Builder {
+    /// Runs both daemons as this user, to whom everything is given. Needs root.
+    #[must_use]
+    pub const fn as_user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
     /// Demands bearer tokens.
     #[must_use]
     pub fn with_tokens(self) -> Self {
@@ -155,7 +164,9 @@ impl Builder {
             own_programs: self.own_programs,
             gateway: None,
             runtime: None,
+            user: self.user,
         };
+        deployment.give(deployment.root());
         if deployment.own_programs {
             deployment.copy_programs();
         }
@@ -198,6 +209,7 @@ pub struct Deployment {
     own_programs: bool,
     gateway: Option<Child>,
     runtime: Option<Child>,
+    user: Option<u32>,
 }
 
 impl Deref for Deployment {
@@ -222,6 +234,7 @@ impl Deployment {
             runtime_settings: String::new(),
             jail_settings: String::new(),
             gateway_settings: String::new(),
+            user: None,
             own_programs: false,
         }
     }
@@ -409,7 +422,16 @@ impl Deployment {
             .expect("a log file");
         // An ignored signal stays ignored after exec, so that a file-size limit of 0 is an error of
         // the write, as a full disk is.
-        self.foreign_command("sh")
+        let mut shell = match self.user {
+            Some(user) => {
+                let mut narrowed = self.foreign_command("setpriv");
+                narrowed.args([format!("--reuid={user}"), format!("--regid={user}")]);
+                narrowed.args(["--clear-groups", "sh"]);
+                narrowed
+            }
+            None => self.foreign_command("sh"),
+        };
+        shell
             .args(["-c", "trap '' XFSZ; exec \"$0\""])
             .arg(self.program(program))
             .stdin(Stdio::null())
@@ -417,6 +439,16 @@ impl Deployment {
             .stderr(log)
             .spawn()
             .expect("the daemon starts")
+    }
+
+    /// Gives a folder and everything in it to the user of the daemons.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn give(&self, path: &Path) {
+        if let Some(user) = self.user {
+            give(path, &format!("{user}:{user}"));
+        }
     }
 
     fn log_path(&self, program: &str) -> PathBuf {

@@ -3,6 +3,7 @@
 //!
 //! Invariant: what it publishes is reachable in its own network alone, and it ends with the test.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -140,6 +141,20 @@ impl Engine {
         );
         let _packed = packed.ended_with(0);
         let _imported = self.docker(&["import", &archive.display().to_string(), PROGRAMS]);
+    }
+
+    /// Lets every user of this machine speak with the engine, and returns where it answers.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    #[must_use]
+    pub fn open(&self) -> String {
+        let socket = self.folder.path().join("docker.sock");
+        for (path, mode) in [(self.folder.path(), 0o711), (&socket, 0o666)] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+                .expect("modes can be set");
+        }
+        format!("unix://{}", socket.display())
     }
 
     /// Returns a folder for what a test gives to containers.

@@ -24,6 +24,7 @@ pub mod counterpart;
 pub mod deployment;
 pub mod engine;
 pub mod forge;
+pub mod http2;
 pub mod image;
 pub mod installation;
 pub mod issuer;

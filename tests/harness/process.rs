@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
@@ -38,6 +39,71 @@ pub fn let_write(id: u32, may: bool) {
         maximum: None,
     };
     prlimit(Some(pid(id)), Resource::Fsize, limit).expect("the limit can be set");
+}
+
+/// What a process uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Resident bytes.
+    pub resident: u64,
+    /// The most resident bytes since they were last forgotten.
+    pub resident_max: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// Processor time, in all.
+    pub processor: Duration,
+}
+
+/// Returns what a process uses.
+///
+/// # Panics
+/// When it is gone.
+#[must_use]
+pub fn usage(id: u32) -> Usage {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|rest| rest.split_whitespace().next());
+        let kibibytes: u64 = number.and_then(|text| text.parse().ok()).expect("a size");
+        kibibytes * 1024
+    };
+    let descriptors = fs::read_dir(format!("/proc/{id}/fd")).expect("it runs");
+    Usage {
+        resident: bytes("VmRSS:"),
+        resident_max: bytes("VmHWM:"),
+        descriptors: descriptors.count() as u64,
+        processor: processor_time(Path::new(&format!("/proc/{id}/stat"))),
+    }
+}
+
+/// Forgets the most resident bytes of a process.
+///
+/// # Panics
+/// When the system refuses.
+pub fn forget_resident_max(id: u32) {
+    fs::write(format!("/proc/{id}/clear_refs"), "5").expect("it can be forgotten");
+}
+
+/// Returns the processor time of the calling thread.
+///
+/// # Panics
+/// When the system does not tell.
+#[must_use]
+pub fn thread_time() -> Duration {
+    processor_time(Path::new("/proc/thread-self/stat"))
+}
+
+fn processor_time(stat: &Path) -> Duration {
+    /// The unit of these figures on every Linux that people run.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string(stat).expect("it runs");
+    // The name stands in parentheses and may hold anything; user and system time follow as 12th
+    // and 13th.
+    let (_, rest) = stat.rsplit_once(") ").expect("a name");
+    let ticks = rest.split_whitespace().skip(11).take(2);
+    TICK * ticks
+        .map(|text| text.parse::<u32>().expect("a number"))
+        .sum::<u32>()
 }
 
 /// Waits until a process is gone.

@@ -6,6 +6,7 @@ use std::path::Path;
 use tests::certificate::{Authority, Certificate};
 use tests::command::{self, Finished};
 use tests::deployment::Deployment;
+use tests::http2::{self, Http2};
 use tests::poll;
 
 const URI: &str = "spiffe://example.org/ci";
@@ -190,5 +191,64 @@ fn a_rule_that_is_taken_away_ends_the_right_at_once() {
     edge.deployment.write_settings("gateway.toml", &text);
     poll::until("the rule is gone", || {
         (edge.status(Some(&bot), "/api/status", &[]) == "401").then_some(())
+    });
+}
+
+#[test]
+fn an_authority_that_is_taken_away_ends_what_it_vouched_for() {
+    let edge = Edge::new(false);
+    let folder = edge.authority.file();
+    let folder = folder.parent().expect("it lies in a folder");
+    let next = Authority::new(folder, "next");
+    let bundle = folder.join("bundle.pem");
+    let read = |path: &Path| std::fs::read_to_string(path).expect("an authority");
+    let both = read(&edge.authority.file()) + &read(&next.file());
+    std::fs::write(&bundle, both).expect("it can be written");
+    let deployment = &edge.deployment;
+    deployment.write_settings("gateway.toml", &settings(&bundle, false, "viewer"));
+    let admin = deployment.token("admin", &["--role", "admin"]);
+    let admin = deployment.client().with_token(&admin.raw);
+    let reload = || {
+        let answer = admin.request("POST", "/api/config/reload").send();
+        let _done = answer.with_status(200);
+    };
+    reload();
+    let client = |authority: &Authority, name: &str| {
+        let pair = authority.client(name, URI);
+        deployment.client().presenting(&pair)
+    };
+    let (gone, kept) = (client(&edge.authority, "gone"), client(&next, "kept"));
+    let ask = gone.request("GET", "/api/status");
+    let (mut ended, mut goes_on) = (gone.connect(), kept.connect());
+    let mut quiet = gone.connect();
+    let mut shared = Http2::begin(&gone, &[]);
+    shared.write(&http2::head(1, true, "GET", "/api/status", &[]));
+    shared.until("the answer", |frame| frame.ends_stream());
+    let anonymous = deployment.client();
+    let mut nobody = anonymous.connect();
+    for connection in [&mut ended, &mut goes_on, &mut quiet] {
+        let _served = connection.send(&ask).with_status(200);
+    }
+    let _open = nobody
+        .send(&anonymous.request("GET", "/health"))
+        .with_status(200);
+
+    // An authority that stays, and connections that it has nothing to do with, are left alone.
+    deployment.write_settings("gateway.toml", &settings(&next.file(), false, "viewer"));
+    reload();
+    assert_eq!(ended.read_to_end(), b"");
+    assert_eq!(quiet.read_to_end(), b"");
+    while shared.next_frame().is_some() {}
+    let _served = goes_on.send(&ask).with_status(200);
+    let _open = nobody
+        .send(&anonymous.request("GET", "/health"))
+        .with_status(200);
+    assert!(gone.request("GET", "/api/status").try_send().is_none());
+    let metrics = admin.get("/metrics").with_status(200);
+    let line = "loki_gateway_connections_dropped_total{reason=\"authority_removed\"} 3";
+    assert!(metrics.text().contains(line), "{}", metrics.text());
+    let _recorded = deployment.audit().until("an ended connection", |record| {
+        record["action"] == "connection.refused"
+            && record["details"]["reason"] == "authority_removed"
     });
 }

@@ -23,6 +23,7 @@ fn every_image_ends_as_appuser_with_a_health_check_and_a_base_of_choice() {
     for (name, command) in [
         ("gateway.Dockerfile", "CMD [\"loki-gateway\"]"),
         ("runtime.Dockerfile", "CMD [\"loki-runtime\"]"),
+        ("sandbox.Dockerfile", "CMD [\"loki-jail\", \"probe\"]"),
         (
             "all-in-one.Dockerfile",
             "CMD [\"loki\", \"dashboard\", \"start\", \"--foreground\"]",

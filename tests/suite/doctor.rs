@@ -109,6 +109,34 @@ fn a_clock_that_differs_from_the_issuer_s_is_found() {
 }
 
 #[test]
+fn issuer_keys_that_are_about_to_expire_are_found() {
+    let issuer = Issuer::start();
+    let mut deployment = Deployment::builder()
+        .without_runtime()
+        .with_variable("LOKI_OIDC_ISSUER", &issuer.url())
+        .with_variable("LOKI_OIDC_CLIENT_ID", "client")
+        .with_gateway_settings("[oidc]\nallow_loopback_http = true\nstale_keys_max = \"10s\"\n")
+        .start();
+    let client = deployment.client().with_token(&issuer.token("alice"));
+    poll::until("the issuer's keys are known", || {
+        (client.get("/metrics").status == 200).then_some(())
+    });
+    // Nobody looks at them any more, so they grow old.
+    assert_eq!(deployment.stop_gateway(), Some(0));
+    let check = "issuer default";
+    for expected in ["warning", "failed"] {
+        let (detail, fix) = poll::until(&format!("the keys are a {expected}"), || {
+            let (state, detail, fix) = only(&deployment, check);
+            (state == expected).then_some((detail, fix))
+        });
+        assert!(detail.contains("its keys were seen"), "{detail}");
+        assert!(fix.contains("must be reachable"), "{fix}");
+    }
+    let (_, detail, _) = only(&deployment, check);
+    assert!(detail.contains("503"), "{detail}");
+}
+
+#[test]
 fn a_syslog_receiver_that_cannot_be_reached_is_found() {
     let mut installation = Installation::new();
     let port = free_port();

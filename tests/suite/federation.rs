@@ -317,3 +317,37 @@ fn narrowed_rules_bite_when_the_settings_are_read_anew() {
         });
     assert_eq!(get(&deployment, "/metrics", &token).status, 200);
 }
+
+#[test]
+fn a_token_made_by_a_wider_account_is_not_shown_to_the_narrowed_one() {
+    const RULES: &str = r#"
+[[oidc.issuers.rules]]
+name = "everything"
+role = "admin"
+when.team = "core"
+
+[[oidc.issuers.rules]]
+name = "one-project"
+role = "admin"
+projects = ["/srv/app"]
+when.team = "app"
+"#;
+    let issuer = Issuer::start();
+    let deployment = builder(&table("own", "", &issuer, RULES))
+        .with_tokens()
+        .start();
+    let account = |team: &str| job(&issuer, &json!({"team": team}));
+    wait_for_keys(&deployment, &account("core"));
+    let make = |team: &str| {
+        let client = deployment.client().with_token(&account(team));
+        let request = client.request("POST", "/api/enterprise/tokens");
+        let request = request.field("Idempotency-Key", "once");
+        request.json(&json!({"name": "bot"})).send()
+    };
+    let made = make("core").with_status(201).json();
+    let secret = made["token"].as_str().unwrap();
+    // The same account, which may reach one project now, and asks again.
+    let refused = make("app").with_status(409);
+    assert!(!refused.text().contains(secret), "{}", refused.text());
+    assert_eq!(make("core").with_status(201).json(), made);
+}

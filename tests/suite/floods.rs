@@ -2,30 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use tests::capture::Capture;
 use tests::client::Client;
 use tests::deployment::Deployment;
+use tests::http2::{self, Http2, PREFACE, frame};
 use tests::poll;
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Longest time that a flood may go on.
 const BOUND: Duration = Duration::from_secs(5);
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
-}
-
-/// A request for `/health` on a stream: static table entries and a literal authority.
+/// A request for `/health` on a stream.
 fn headers(stream: u32) -> Vec<u8> {
-    let mut block = vec![0x82, 0x87, 0x04, 7];
-    block.extend(b"/health");
-    block.extend([0x41, 9]);
-    block.extend(b"localhost");
-    frame(1, 0x5, stream, &block)
+    http2::head(stream, true, "GET", "/health", &[])
 }
 
 /// Makes the next bytes of a flood.
@@ -51,13 +39,25 @@ fn floods_are_cut_and_others_are_served() {
     let client = deployment.client();
     let mut other = client.connect();
     let health = client.request("GET", "/health/live");
-    let floods: [(&str, Piece); 5] = [
+    let floods: [(&str, Piece); 7] = [
         ("PING", |_| frame(6, 0, 0, &[0; 8])),
         ("SETTINGS", |_| frame(4, 0, 0, &[0, 4, 0, 0, 255, 255])),
         ("PRIORITY", |number| {
             frame(2, 0, 2 * (number % 100) + 1, &[0, 0, 0, 0, 16])
         }),
         ("an unknown type", |_| frame(0xbe, 0, 0, b"greasy")),
+        ("WINDOW_UPDATE of the connection", |_| {
+            frame(http2::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])
+        }),
+        ("WINDOW_UPDATE of a stream", |number| {
+            let update = frame(http2::WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]);
+            if number == 0 {
+                let begun = http2::head(1, false, "POST", "/api/control/stop", &[]);
+                [begun, update].concat()
+            } else {
+                update
+            }
+        }),
         ("rapid reset", |number| {
             let stream = 2 * number + 1;
             [headers(stream), frame(3, 0, stream, &[0, 0, 0, 8])].concat()
@@ -76,7 +76,7 @@ fn floods_are_cut_and_others_are_served() {
             .find(|line| line.contains("reason=\"frame_flood\""))?;
         line.rsplit(' ').next()?.parse::<u32>().ok()
     });
-    assert!(counted >= 4, "{counted}");
+    assert!(counted >= 6, "{counted}");
     let _recorded = deployment.audit().until("a flood", |record| {
         record["action"] == "connection.refused" && record["details"]["reason"] == "frame_flood"
     });
@@ -103,4 +103,40 @@ fn an_honest_client_is_not_taken_for_a_flood() {
         assert!(!came.is_empty(), "ended before the last answer");
         seen.extend(came);
     }
+}
+
+#[test]
+fn a_reader_that_answers_every_frame_by_updates_is_not_taken_for_a_flood() {
+    const BYTES: usize = 8 * 1024 * 1024;
+    let deployment = Deployment::builder()
+        .with_tls()
+        .with_tokens()
+        .without_runtime()
+        .start();
+    let _capture = Capture::scripted(&deployment.home().runtime_socket(), |_, peer| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n");
+        peer.write(head.as_bytes()) && peer.write(&vec![b'x'; BYTES])
+    });
+    let token = deployment.token("viewer", &["--role", "viewer"]);
+    let bearer = format!("Bearer {}", token.raw);
+    let mut reader = Http2::begin(&deployment.client(), &[]);
+    let fields = [("authorization", bearer.as_str())];
+    reader.write(&http2::head(1, true, "GET", "/api/status", &fields));
+    let (mut bytes, mut updates) = (0, 0);
+    loop {
+        let came = reader.until("the end", |frame| frame.kind == http2::DATA);
+        bytes += came.payload.len();
+        if came.ends_stream() {
+            break;
+        }
+        let more = u32::try_from(came.payload.len())
+            .expect("short")
+            .to_be_bytes();
+        for stream in [0, 1] {
+            reader.write(&frame(http2::WINDOW_UPDATE, 0, stream, &more));
+            updates += 1;
+        }
+    }
+    assert_eq!(bytes, BYTES);
+    assert!(updates > 500, "{updates}");
 }

@@ -1,5 +1,9 @@
 //! Whatever a caller can make grow has a bound, and over it comes the right status.
 
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
+use tests::capture::Capture;
 use tests::client::Client;
 use tests::deployment::Deployment;
 use tests::poll;
@@ -103,4 +107,46 @@ fn slow_headers_are_cut() {
         text.is_empty() || text.starts_with("HTTP/1.1 408"),
         "{text}"
     );
+}
+
+#[test]
+fn whoever_takes_no_answer_is_cut_while_others_are_served() {
+    let deployment = Deployment::builder()
+        .with_tls()
+        .with_tokens()
+        .without_runtime()
+        .with_gateway_settings("[limits]\nwrite_timeout = \"1s\"\n")
+        .start();
+    let (sender, given_up) = channel();
+    let sender = Mutex::new(sender);
+    let socket = deployment.home().runtime_socket();
+    let _capture = Capture::scripted(&socket, move |request, peer| {
+        if !request.head.starts_with("GET /api/status?endless ") {
+            return peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+        }
+        let piece = vec![b'x'; 64 * 1024];
+        let mut goes_on = peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n");
+        while goes_on {
+            goes_on = peer.write(&piece);
+        }
+        // Whoever listened may be gone with its test.
+        let _told = sender.lock().expect("no thread failed").send(());
+        false
+    });
+    let token = deployment.token("viewer", &["--role", "viewer"]);
+    let client = deployment.client().with_token(&token.raw);
+    let mut slow = client.connect();
+    let head = slow.open(&client.request("GET", "/api/status?endless"));
+    assert_eq!(head.status, 200);
+    let _served = client.get("/api/status").with_status(200);
+    given_up
+        .recv_timeout(poll::PATIENCE)
+        .expect("the runtime is let go");
+    let recorded = deployment.audit().until("the cut", |record| {
+        record["action"] == "status.show" && record["details"]["reason"] == "too_slow"
+    });
+    assert_eq!(recorded["outcome"], "failed", "{recorded}");
+    let metrics = client.get("/metrics").with_status(200);
+    let line = "loki_gateway_connections_dropped_total{reason=\"too_slow\"} 1";
+    assert!(metrics.text().contains(line), "{}", metrics.text());
 }

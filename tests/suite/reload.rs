@@ -207,17 +207,29 @@ fn a_bad_certificate_rejects_the_whole_state() {
 }
 
 #[test]
-fn reloads_under_load_fail_no_request() {
-    let (deployment, admin) = deployment();
+fn reloads_under_load_fail_no_request_and_no_handshake() {
+    const RATES: &str = "[rates]\nread = \"off\"\n";
+    let deployment = Deployment::builder()
+        .with_tls()
+        .with_tokens()
+        .with_gateway_settings(RATES)
+        .start();
+    let token = deployment.token("admin", &["--role", "admin"]);
+    let admin = deployment.client().with_token(&token.raw);
     let ended = std::sync::atomic::AtomicBool::new(false);
     let rounds = poll::rounds(10, 100);
     let asked = std::thread::scope(|scope| {
+        let (admin, ended) = (&admin, &ended);
         let callers: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
+            .map(|caller| {
+                scope.spawn(move || {
                     let mut connection = admin.connect();
                     let mut asked = 0;
                     while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                        // Every second caller shakes hands for each of its requests.
+                        if caller % 2 == 0 {
+                            connection = admin.connect();
+                        }
                         let answer = connection.send(&admin.request("GET", "/api/status"));
                         assert_eq!(answer.status, 200, "{}", answer.text());
                         asked += 1;
@@ -227,7 +239,7 @@ fn reloads_under_load_fail_no_request() {
             })
             .collect();
         for round in 0..rounds {
-            let text = format!("[listen]\norigins = [\"https://c{round}.example.org\"]\n");
+            let text = format!("{RATES}[listen]\norigins = [\"https://c{round}.example.org\"]\n");
             deployment.write_settings("gateway.toml", &text);
             let answer = admin.request("POST", "/api/config/reload").send();
             let _done = answer.with_status(200);

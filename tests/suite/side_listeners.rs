@@ -1,9 +1,12 @@
 //! The listeners beside the main one answer what they are for, and nothing else.
 
+use std::net::TcpStream;
+
 use tests::client::Client;
 use tests::command;
 use tests::deployment::Deployment;
 use tests::installation::{Installation, free_port};
+use tests::poll;
 
 fn plain(port: u16) -> Client {
     Client::plain(([127, 0, 0, 1], port).into())
@@ -99,4 +102,38 @@ fn a_side_listener_that_cannot_listen_or_has_no_sense_stops_the_start() {
     let finished = command::run(installation.command("loki-gateway").args(["--port", "0"]));
     assert_eq!(finished.code, 64, "{finished}");
     assert!(finished.text().contains("redirect.listen"), "{finished}");
+}
+
+#[test]
+fn silent_connections_of_one_address_leave_operations_to_others() {
+    let port = free_port();
+    let deployment = Deployment::builder()
+        .with_gateway_settings(&format!("[operations]\nlisten = \"127.0.0.1:{port}\"\n"))
+        .start();
+    let held: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(("127.0.0.1", port)).expect("a connection"))
+        .collect();
+    let line = "loki_gateway_connections_dropped_total{reason=\"no_place\"}";
+    let client = deployment.client();
+    poll::until("one address has what it may have", || {
+        let metrics = client.get("/metrics").with_status(200);
+        metrics.text().contains(line).then_some(())
+    });
+    let mut curl = deployment.foreign_command("curl");
+    curl.args([
+        "-sS",
+        "--interface",
+        "127.0.0.2",
+        "-w",
+        "%{http_code}",
+        "-o",
+        "/dev/null",
+    ])
+    .arg(format!("http://127.0.0.1:{port}/health/live"));
+    assert_eq!(command::run(&mut curl).output(), "200");
+    drop(held);
+    poll::until("places are given back", || {
+        let answer = plain(port).request("GET", "/health/live").try_send()?;
+        (answer.status == 200).then_some(())
+    });
 }

@@ -402,6 +402,20 @@ fn a_runtime_that_breaks_off_or_talks_nonsense_harms_no_caller() {
 }
 
 #[test]
+fn a_websocket_goes_over_tls_and_never_in_the_clear() {
+    let relay = Relay::new(Deployment::builder().with_tokens().with_tls(), echo);
+    let caller = relay.caller("viewer");
+    let url = relay.deployment.endpoint().expect("it listens").url;
+    let address = url.strip_prefix("https://").expect("TLS").parse();
+    let clear = Client::plain(address.expect("an address"));
+    let told = clear.raw(&websocket(&caller).to_bytes());
+    let told = String::from_utf8_lossy(&told);
+    assert!(!told.contains("HTTP/1.1"), "{told}");
+    assert_eq!(relay.capture.requests(), []);
+    let _served = open_websocket(&caller);
+}
+
+#[test]
 fn what_crosses_is_ours() {
     let relay = Relay::new(Deployment::builder().with_tokens().with_tls(), |_, peer| {
         peer.write(

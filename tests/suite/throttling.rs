@@ -83,3 +83,39 @@ fn a_caller_that_asks_too_often_is_429_and_can_still_stop() {
         });
     assert_eq!(exceeded["user"], "token:bot", "{exceeded}");
 }
+
+#[test]
+fn asking_in_vain_with_a_good_credential_costs_as_much_as_asking() {
+    let deployment = Deployment::builder()
+        .with_tokens()
+        .with_gateway_settings("[rates]\nread = \"20/h\"\n")
+        .start();
+    let token = deployment.token("bot", &["--scopes", "read"]);
+    let client = deployment.client().with_token(&token.raw);
+    for (number, path) in ["/api/nothing", "/api/enterprise/audit"]
+        .repeat(10)
+        .iter()
+        .enumerate()
+    {
+        let status = if number % 2 == 0 { 404 } else { 403 };
+        let _refused = client.get(path).with_status(status);
+    }
+    for path in ["/api/nothing", "/api/enterprise/audit", "/api/status"] {
+        let refused = client.get(path).with_status(429);
+        assert!(refused.field("retry-after").is_some(), "{path}");
+    }
+    // More than five in a second of one address are a number in one record.
+    let suppressed = deployment.audit().until("the number", |record| {
+        record["action"] == "audit.suppressed"
+    });
+    assert!(
+        suppressed["details"]["suppressed"].as_u64() >= Some(1),
+        "{suppressed}"
+    );
+    let recorded = deployment.audit().records();
+    let denied = recorded
+        .iter()
+        .filter(|record| record["outcome"] == "denied");
+    let denied = denied.filter(|record| record["user"] == "token:bot");
+    assert!((1..23).contains(&denied.count()), "{recorded:#?}");
+}

@@ -84,7 +84,7 @@ fn described(operation: &Operation) -> Value {
                 "name": name,
                 "in": "path",
                 "required": true,
-                "schema": { "type": "string", "minLength": 1 },
+                "schema": { "type": "string", "pattern": ID_PATTERN },
             })
         })
         .chain(parameters::of(operation.name))
@@ -105,14 +105,23 @@ fn answer(operation: &Operation) -> Value {
     if operation.method == Method::Delete {
         return json!({ "description": "It is done." });
     }
+    let text = || json!({ "schema": { "type": "string" } });
     let content = match operation.name {
-        "landing.show" | "metrics.show" => {
-            json!({ "text/plain": { "schema": { "type": "string" } } })
+        "landing.show" | "metrics.show" | "session.log" | "log.show" => {
+            json!({ "text/plain": text() })
+        }
+        "session.diff" => json!({ "text/x-diff": text() }),
+        "audit.export" => json!({ "application/x-ndjson": text(), "text/csv": text() }),
+        "agent.list" | "board.list" => {
+            json!({ "application/json": { "schema": { "type": "array" } } })
         }
         _ => json!({ "application/json": { "schema": { "type": "object" } } }),
     };
     json!({ "description": operation.summary, "content": content })
 }
+
+/// What names a thing in a path: ids and aliases.
+const ID_PATTERN: &str = "^[A-Za-z0-9_-]{1,64}$";
 
 /// Returns the names in braces.
 fn names_in(path: &str) -> impl Iterator<Item = &str> {

@@ -300,10 +300,13 @@ mod tests {
             ("POST", "/api/sessions/sess-1"),
             ("get", "/api/status"),
             ("GET", "/api/control/stop"),
+            ("DELETE", "/api/registry/learnings/stats"),
+            ("GET", "/api/enterprise/tokens/revoke"),
         ] {
             assert_eq!(find(method, path), Found::OtherMethod, "{method} {path}");
         }
         assert_eq!(methods_of("/api/sessions"), ["GET", "HEAD", "POST"]);
+        assert_eq!(methods_of("/api/enterprise/tokens/revoke"), ["POST"]);
     }
 
     #[test]

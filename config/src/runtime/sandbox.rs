@@ -1,6 +1,6 @@
 //! The settings of the sandbox: whether agents run in it, and how much of the machine they get.
 
-use crate::load::{Key, Reader};
+use crate::load::{Key, Reader, Value};
 
 /// The sandbox of agents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,40 @@ pub struct Sandbox {
     pub may_lack: Vec<String>,
     /// Whether a provider's variables may be given to the program inside.
     pub credentials: bool,
+    /// What the sandbox is made of.
+    pub backend: Backend,
+    /// The image of containers.
+    pub image: String,
+    /// Where the engine of containers answers.
+    pub engine: String,
     /// Most long-lived sandboxes that run at once; 0 is none.
     pub live_max: u32,
+}
+
+/// What a sandbox is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// The kernel's own means, by `loki-jail`.
+    Native,
+    /// A container of a Docker engine, with `loki-jail` inside.
+    Docker,
+}
+
+impl Value for Backend {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "native" => Ok(Self::Native),
+            "docker" => Ok(Self::Docker),
+            _ => Err(format!("{text:?} is neither native nor docker")),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Native => "\"native\"".to_owned(),
+            Self::Docker => "\"docker\"".to_owned(),
+        }
+    }
 }
 
 /// Reads the table `sandbox`.
@@ -36,12 +68,27 @@ pub(super) fn read(reader: &mut Reader) -> Sandbox {
         temporary_bytes_max: reader.value(&Key::new("sandbox.temporary_bytes_max"), GIBIBYTE),
         may_lack: reader.value(&Key::new("sandbox.may_lack"), Vec::new()),
         credentials: reader.value(&Key::new("sandbox.credentials_in_sandbox"), false),
+        backend: reader.value(&Key::new("sandbox.backend"), Backend::Native),
+        image: reader.value(&Key::new("sandbox.image"), "loki-sandbox".to_owned()),
+        engine: reader.value(
+            &Key::new("sandbox.engine"),
+            "unix:///var/run/docker.sock".to_owned(),
+        ),
         live_max: reader.value(&Key::new("sandbox.live_max"), 4),
     };
     for name in &sandbox.may_lack {
         if !RESOURCES.contains(&name.as_str()) {
             let message = format!("{name:?} is no limit: use {}", RESOURCES.join(", "));
             reader.mistake("sandbox.may_lack", message);
+        }
+    }
+    // They stand among the arguments of the engine's client, where neither may look like an option.
+    for (key, text) in [
+        ("sandbox.image", &sandbox.image),
+        ("sandbox.engine", &sandbox.engine),
+    ] {
+        if text.is_empty() || text.starts_with('-') || text.contains(char::is_whitespace) {
+            reader.mistake(key, "is empty, begins with a dash or holds a blank");
         }
     }
     if sandbox.temporary_bytes_max == 0 {

@@ -1,15 +1,19 @@
 //! A client's certificate: what the handshake proved, and whom it stands for.
 //!
-//! Invariant: a certificate counts only if the operator's authorities vouch for it, its time has
-//! come and is not over at this very request, and a rule names something that it says. What a
+//! Invariant: a certificate counts only if the operator's authorities of now vouch for it, its time
+//! has come and is not over at this very request, and a rule names something that it says. What a
 //! client writes into a header field never counts.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use config::contract::caller::{AuthMethod, Caller};
 use config::gateway::tls::{Name, Principal};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
@@ -19,17 +23,22 @@ use crate::credential::{Credential, Kind, Shown};
 use crate::refusal::CredentialFault;
 
 /// What a client's certificate says, as the handshake verified it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct PeerCertificate {
     names: Vec<Name>,
     not_before: i64,
     not_after: i64,
     sha256: [u8; 32],
+    chain: Vec<CertificateDer<'static>>,
+    /// The authorities that were last found to vouch for it, named by their first state.
+    vouched_by: AtomicU64,
 }
 
 impl PeerCertificate {
-    /// Reads a certificate (DER); none if it cannot be read.
-    pub(crate) fn read(leaf: &[u8]) -> Option<Self> {
+    /// Reads the chain of a certificate that these authorities vouch for; none if it cannot be
+    /// read.
+    pub(crate) fn read(chain: &[CertificateDer<'_>], authorities: u64) -> Option<Self> {
+        let leaf = chain.first()?;
         let (_, certificate) = parse_x509_certificate(leaf).ok()?;
         let mut names = vec![Name::Subject(certificate.subject().to_string())];
         if let Ok(Some(alternative)) = certificate.subject_alternative_name() {
@@ -40,7 +49,39 @@ impl PeerCertificate {
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
             sha256: Sha256::digest(leaf).into(),
+            chain: chain
+                .iter()
+                .map(|certificate| certificate.clone().into_owned())
+                .collect(),
+            vouched_by: AtomicU64::new(authorities),
         })
+    }
+
+    /// Returns whether these authorities vouch for it; the chain is followed once for each.
+    pub(crate) fn is_of(
+        &self,
+        verifier: &dyn ClientCertVerifier,
+        authorities: u64,
+        now: DateTime<Utc>,
+    ) -> bool {
+        if self.vouched_by.load(Ordering::Relaxed) == authorities {
+            return true;
+        }
+        let Some((leaf, between)) = self.chain.split_first() else {
+            return false;
+        };
+        let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        match verifier.verify_client_cert(leaf, between, now) {
+            Ok(_) => {
+                self.vouched_by.store(authorities, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a client's certificate is vouched for no longer");
+                false
+            }
+        }
     }
 
     /// Returns the SHA-256 of the certificate (DER).
@@ -149,7 +190,7 @@ mod tests {
         params.not_after = rcgen::date_time_ymd(2026, 12, 31);
         let key = KeyPair::generate().expect("key");
         let leaf = params.self_signed(&key).expect("certificate");
-        PeerCertificate::read(leaf.der()).expect("readable")
+        PeerCertificate::read(&[leaf.der().clone()], 1).expect("readable")
     }
 
     fn principal(matches: Name) -> Principal {

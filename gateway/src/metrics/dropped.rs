@@ -3,6 +3,8 @@
 /// The reason of one drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
+    /// Nobody vouches for the client's certificate any more.
+    AuthorityRemoved,
     /// Too many control frames or cancelled streams in a second of HTTP/2.
     FrameFlood,
     /// The TLS handshake failed.
@@ -13,13 +15,14 @@ pub enum Dropped {
     NoPlace,
     /// The peer is another user of this host.
     OtherUser,
-    /// A request's head or body came too slowly.
+    /// A request's head or body came too slowly, or its answer was not taken.
     TooSlow,
 }
 
 impl Dropped {
     /// Every reason, in the order of their positions.
-    pub const EVERY: [Self; 6] = [
+    pub const EVERY: [Self; 7] = [
+        Self::AuthorityRemoved,
         Self::FrameFlood,
         Self::HandshakeFailed,
         Self::HandshakeTimeout,
@@ -32,6 +35,7 @@ impl Dropped {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::AuthorityRemoved => "authority_removed",
             Self::FrameFlood => "frame_flood",
             Self::HandshakeFailed => "handshake_failed",
             Self::HandshakeTimeout => "handshake_timeout",
@@ -45,12 +49,13 @@ impl Dropped {
     #[must_use]
     pub const fn position(self) -> usize {
         match self {
-            Self::FrameFlood => 0,
-            Self::HandshakeFailed => 1,
-            Self::HandshakeTimeout => 2,
-            Self::NoPlace => 3,
-            Self::OtherUser => 4,
-            Self::TooSlow => 5,
+            Self::AuthorityRemoved => 0,
+            Self::FrameFlood => 1,
+            Self::HandshakeFailed => 2,
+            Self::HandshakeTimeout => 3,
+            Self::NoPlace => 4,
+            Self::OtherUser => 5,
+            Self::TooSlow => 6,
         }
     }
 }

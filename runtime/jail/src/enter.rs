@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal};
 use crate::landlock::{self, LandlockError};
 use crate::policy::{Policy, PolicyError};
 use crate::room::{self, Entered, RoomError};
-use crate::{capabilities, descriptors, limits, private_file, seccomp};
+use crate::{allow_list, capabilities, descriptors, limits, private_file, seccomp};
 
 /// What is to be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,9 +152,15 @@ pub(crate) fn enter(
     // The kernel forgets this whenever powers change, so it comes after all such changes.
     bind_to(supervisor)?;
 
+    // While the sockets' names are still to be reached.
+    let contained = policy.contained.as_ref();
+    let control = contained.map(room::open_ways).transpose()?.flatten();
+    let stdin = control.map_or(stdin, File::from);
     let layers = landlock::narrow(&policy)?;
-    if policy.connect_ports.is_some() {
-        // After Landlock, whose own calls then need no thought.
+    // After Landlock, whose own calls then need no thought.
+    if contained.is_some() {
+        allow_list::enforce()?;
+    } else if policy.connect_ports.is_some() {
         seccomp::close_detours()?;
     }
     // Last, so that the file tells only of what is in force. It was opened before.

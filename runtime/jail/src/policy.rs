@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layers::LayerName;
 use crate::private_file;
-use crate::sandbox::{Access, SandboxPolicy};
+use crate::sandbox::{Access, Contained, SandboxPolicy};
 
 /// Says what one process tree may reach. Everything that is not listed is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,9 @@ pub struct Policy {
     /// `working_directory` and `terminals` are names inside.
     #[serde(default)]
     pub sandbox: Option<SandboxPolicy>,
+    /// What is asked for inside a container; none is the base jail alone. Not together with `sandbox`.
+    #[serde(default)]
+    pub contained: Option<Contained>,
 }
 
 /// Limits of each process, on top of those it inherits. Core dumps are always off.
@@ -141,6 +144,7 @@ impl Policy {
             may_be_missing: BTreeSet::new(),
             terminals: Vec::new(),
             sandbox: None,
+            contained: None,
         }
     }
 
@@ -198,6 +202,9 @@ impl Policy {
     /// [`PolicyError::Invalid`] naming the first field that breaks a rule.
     pub fn check(&self) -> Result<(), PolicyError> {
         let invalid = |what: String| Err(PolicyError::Invalid { what });
+        if self.sandbox.is_some() && self.contained.is_some() {
+            return invalid("both a sandbox and a container are asked for".to_owned());
+        }
         if self.version != POLICY_VERSION {
             return invalid(format!(
                 "version is {}, known is {POLICY_VERSION}",
@@ -322,6 +329,26 @@ mod tests {
         let expected =
             expected.map(|what| format!("cannot use policy: {what}; fix: correct that field"));
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_container_and_a_sandbox_at_once_are_refused() {
+        let both = Some("both a sandbox and a container are asked for");
+        check(
+            |p| {
+                p.contained = Some(Contained::default());
+                p.sandbox = Some(SandboxPolicy {
+                    mounts: Vec::new(),
+                    temporary_bytes_max: 1,
+                    resources: crate::sandbox::Resources::default(),
+                    may_lack: BTreeSet::new(),
+                    group: "g".to_owned(),
+                    egress: None,
+                    control: None,
+                });
+            },
+            both,
+        );
     }
 
     #[test]

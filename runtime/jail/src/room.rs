@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::fs::Mode;
@@ -17,7 +18,7 @@ use crate::family::{self, Fork};
 use crate::fault::{Fault, at};
 use crate::layers::{Layer, Layers, SandboxLayers};
 use crate::policy::Policy;
-use crate::sandbox::{Access, Egress, SandboxPolicy};
+use crate::sandbox::{Access, Contained, Egress, SandboxPolicy};
 use crate::{allow_list, capabilities, landlock, limits, namespaces, root};
 
 /// Who came out of [`enter`].
@@ -40,17 +41,10 @@ pub(crate) fn enter(policy: &Policy, sandbox: &SandboxPolicy) -> Result<Entered,
     // begins with the group in which this process is.
     let resources = Groups::find(&sandbox.group).join(sandbox)?;
     // While the socket's name is still to be seen.
-    let control = sandbox.control.as_ref().map(UnixStream::connect);
-    let control = at("reach the runtime", CONTROL, control.transpose())?;
+    let control = connect(sandbox.control.as_deref())?;
     namespaces::leave_host().map_err(RoomError::Namespaces)?;
     // Inside the new network, and before anything of it can be used by the program.
-    if let Some(egress) = &sandbox.egress {
-        at(
-            "hand a listener to the egress proxy",
-            EGRESS,
-            hand_over(egress),
-        )?;
-    }
+    open_way_out(sandbox.egress.as_ref())?;
 
     let (reader, writer) = at(
         "make a pipe",
@@ -75,7 +69,7 @@ pub(crate) fn enter(policy: &Policy, sandbox: &SandboxPolicy) -> Result<Entered,
         Fork::Child => {
             // Its own session: no terminal, and `kill 0` reaches nobody else.
             at("start a new session", RETRY, rustix::process::setsid())?;
-            Ok(Entered::Program(Box::new(layers), control.map(Into::into)))
+            Ok(Entered::Program(Box::new(layers), control))
         }
     }
 }
@@ -155,6 +149,24 @@ fn inside(policy: &Policy, sandbox: &SandboxPolicy) -> Policy {
         connect_ports: None,
         ..policy.clone()
     }
+}
+
+/// Opens the ways between a container and the runtime. Returns the program's connection, if it has one.
+pub(crate) fn open_ways(contained: &Contained) -> Result<Option<OwnedFd>, RoomError> {
+    open_way_out(contained.egress.as_ref())?;
+    connect(contained.control.as_deref())
+}
+
+fn open_way_out(egress: Option<&Egress>) -> Result<(), RoomError> {
+    let handed = egress.map(hand_over).transpose();
+    at("hand a listener to the egress proxy", EGRESS, handed)?;
+    Ok(())
+}
+
+fn connect(control: Option<&Path>) -> Result<Option<OwnedFd>, RoomError> {
+    let connected = control.map(UnixStream::connect).transpose();
+    let connected = at("reach the runtime", CONTROL, connected)?;
+    Ok(connected.map(Into::into))
 }
 
 /// Makes the listener and sends it to the proxy, which accepts on it from then on.

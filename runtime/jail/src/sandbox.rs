@@ -93,6 +93,19 @@ pub struct Egress {
     pub port: u16,
 }
 
+/// Asks for what the sandbox adds to the base jail within a container that an engine has made: the list
+/// of system calls, and the ways out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contained {
+    /// See [`SandboxPolicy::egress`].
+    #[serde(default)]
+    pub egress: Option<Egress>,
+    /// See [`SandboxPolicy::control`].
+    #[serde(default)]
+    pub control: Option<PathBuf>,
+}
+
 impl ResourceName {
     /// All names.
     pub const ALL: [Self; 3] = [Self::Cpu, Self::Memory, Self::Processes];
@@ -137,6 +150,12 @@ impl SandboxPolicy {
         }
         None
     }
+}
+
+/// Returns the list of system calls as engines of containers read it.
+#[must_use]
+pub fn engine_profile() -> serde_json::Value {
+    crate::allow_list::engine_profile()
 }
 
 /// The user that the program is inside. Outside it is the user that runs Loki, without any power.

@@ -99,7 +99,23 @@ pub(super) fn sandbox_shortage(layers: &jail::Layers, settings: &Settings) -> Op
         .find_map(|(name, layer)| shortage(layer).map(|why| format!("{name}: {why}")))
 }
 
-fn shortage(layer: &jail::Layer) -> Option<&str> {
+/// Returns the layers of a sandbox that cannot be had.
+pub(super) fn no_sandbox(reason: &str) -> jail::SandboxLayers {
+    let layer = || jail::Layer::Unavailable {
+        reason: reason.to_owned(),
+    };
+    jail::SandboxLayers {
+        namespaces: layer(),
+        root: layer(),
+        network: layer(),
+        system_calls: layer(),
+        cpu: layer(),
+        memory: layer(),
+        processes: layer(),
+    }
+}
+
+pub(super) fn shortage(layer: &jail::Layer) -> Option<&str> {
     match layer {
         jail::Layer::Enforced => None,
         jail::Layer::Partial { gap: why } | jail::Layer::Unavailable { reason: why } => Some(why),

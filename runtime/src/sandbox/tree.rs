@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use config::private::create_closed_directory;
 use jail::request::GRACE_MAX;
 use jail::{Exit, Layers, Report, Request, StoppedBy};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
@@ -18,6 +19,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::time::Instant;
 
 use super::SandboxError;
+use super::container::Container;
 use crate::egress::Door;
 
 /// A running process tree. Dropping it kills the tree.
@@ -34,6 +36,9 @@ pub struct Tree {
     _door: Option<Door>,
     /// Where its keeper comes to talk, if it has one.
     control: Option<UnixListener>,
+    /// The container that it is, if it is one.
+    container: Option<Container>,
+    is_held: bool,
     bytes_left: u64,
     bytes_max: u64,
     cut: Option<Cut>,
@@ -104,6 +109,8 @@ pub(super) struct Files {
     pub(super) layers: PathBuf,
     pub(super) door: PathBuf,
     pub(super) control: PathBuf,
+    /// What a container is given of these.
+    pub(super) folder: Option<PathBuf>,
 }
 
 impl Finished {
@@ -120,6 +127,7 @@ impl Tree {
         files: Files,
         door: Option<Door>,
         control: Option<UnixListener>,
+        container: Option<Container>,
         bytes_max: u64,
     ) -> Result<Self, SandboxError> {
         let gone = || SandboxError::NotRun("its supervisor has ended".to_owned());
@@ -132,6 +140,8 @@ impl Tree {
             files,
             _door: door,
             control,
+            container,
+            is_held: false,
             bytes_left: bytes_max,
             bytes_max,
             cut: None,
@@ -185,6 +195,7 @@ impl Tree {
     /// When the supervisor cannot be told; a supervisor that has ended is no error.
     pub async fn stop(&mut self, grace: Duration) -> Result<(), SandboxError> {
         let grace = grace.min(GRACE_MAX);
+        self.hold(false).await?;
         self.request(Request::Stop { grace }).await
     }
 
@@ -193,6 +204,7 @@ impl Tree {
     /// # Errors
     /// As [`Self::stop`].
     pub async fn kill(&mut self) -> Result<(), SandboxError> {
+        self.hold(false).await?;
         self.request(Request::Kill).await
     }
 
@@ -202,6 +214,9 @@ impl Tree {
     /// # Errors
     /// When the supervisor cannot be told, or something of the tree still runs after a while.
     pub async fn freeze(&mut self) -> Result<(), SandboxError> {
+        if self.container.is_some() {
+            return self.hold(true).await;
+        }
         self.request(Request::Freeze).await?;
         let give_up = Instant::now() + FREEZE_TIME_MAX;
         while is_running(self.supervisor) {
@@ -218,7 +233,27 @@ impl Tree {
     /// # Errors
     /// As [`Self::stop`].
     pub async fn thaw(&mut self) -> Result<(), SandboxError> {
+        if self.container.is_some() {
+            return self.hold(false).await;
+        }
         self.request(Request::Thaw).await
+    }
+
+    /// Has the engine hold the container still, or let it go on. One that has just ended is no error.
+    async fn hold(&mut self, still: bool) -> Result<(), SandboxError> {
+        let Some(container) = self.container.as_ref().filter(|_| self.is_held != still) else {
+            return Ok(());
+        };
+        let done = container
+            .hold(still)
+            .await
+            .map_err(SandboxError::Lifeline)?;
+        let has_ended = self.child.try_wait().map_err(SandboxError::Lifeline)?;
+        if !done && has_ended.is_none() {
+            return Err(SandboxError::NotFrozen);
+        }
+        self.is_held = still;
+        Ok(())
     }
 
     /// Waits until the whole tree is gone. Output that was not fetched is dropped.
@@ -261,6 +296,14 @@ impl Tree {
     pub(super) fn cut(&mut self, why: Cut) {
         self.cut = self.cut.or(Some(why));
         self.lifeline = None;
+        self.remove_held();
+    }
+
+    /// Nobody in a container that is held still notices the end of the lifeline.
+    fn remove_held(&self) {
+        if let Some(container) = self.container.as_ref().filter(|_| self.is_held) {
+            container.remove();
+        }
     }
 
     async fn request(&mut self, request: Request) -> Result<(), SandboxError> {
@@ -301,16 +344,31 @@ impl Tree {
     }
 }
 
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.remove_held();
+    }
+}
+
 impl Files {
-    pub(super) fn new(folder: &Path, number: u64) -> Self {
-        let file = |name| folder.join(format!("{number}.{name}"));
-        Self {
+    /// Names the files of a program; one in a container has them in a folder of its own.
+    pub(super) fn new(folder: &Path, number: u64, is_contained: bool) -> io::Result<Self> {
+        let own = is_contained.then(|| folder.join(format!("{number}.container")));
+        if let Some(own) = &own {
+            create_closed_directory(own)?;
+        }
+        let file = |name: &str| match &own {
+            Some(own) => own.join(name),
+            None => folder.join(format!("{number}.{name}")),
+        };
+        Ok(Self {
             policy: file("policy"),
             report: file("report"),
             layers: file("layers"),
             door: file("door"),
             control: file("control"),
-        }
+            folder: own,
+        })
     }
 }
 
@@ -323,6 +381,9 @@ impl Drop for Files {
                 }
                 Ok(()) | Err(_) => (),
             }
+        }
+        if let Some(Err(error)) = self.folder.as_ref().map(std::fs::remove_dir_all) {
+            tracing::debug!(%error, "folder of a container not removed");
         }
     }
 }

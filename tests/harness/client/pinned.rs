@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use sha2::{Digest, Sha256};
+
+use crate::certificate::Certificate;
 
 /// Builds the configuration that accepts the certificate with this SHA-256 alone.
 pub(super) fn configuration(fingerprint: [u8; 32]) -> Arc<ClientConfig> {
@@ -22,6 +26,19 @@ pub(super) fn configuration(fingerprint: [u8; 32]) -> Arc<ClientConfig> {
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Arc::new(configuration)
+}
+
+/// Returns a configuration which shows a certificate besides.
+pub(super) fn presenting(configuration: &ClientConfig, pair: &Certificate) -> ClientConfig {
+    let chain = CertificateDer::pem_file_iter(&pair.certificate)
+        .and_then(Iterator::collect)
+        .expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(&pair.key).expect("a key");
+    let key = CertifiedKey::from_der(chain, key, configuration.crypto_provider());
+    let mut configuration = configuration.clone();
+    let shown = SingleCertAndKey::from(key.expect("they belong together"));
+    configuration.client_auth_cert_resolver = Arc::new(shown);
+    configuration
 }
 
 #[derive(Debug)]

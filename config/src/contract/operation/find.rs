@@ -18,13 +18,11 @@ pub enum Found {
 pub fn find(method: &str, path: &str) -> Found {
     let method = if method == "HEAD" { "GET" } else { method };
     let mut other_method = false;
-    for operation in OPERATIONS {
-        if operation.fits(path) {
-            if operation.method.name() == method {
-                return Found::Operation(operation);
-            }
-            other_method = true;
+    for operation in rows_of(path) {
+        if operation.method.name() == method {
+            return Found::Operation(operation);
         }
+        other_method = true;
     }
     if other_method {
         Found::OtherMethod
@@ -37,13 +35,26 @@ pub fn find(method: &str, path: &str) -> Found {
 #[must_use]
 pub fn methods_of(path: &str) -> Vec<&'static str> {
     let mut methods = Vec::new();
-    for operation in OPERATIONS.iter().filter(|row| row.fits(path)) {
+    for operation in rows_of(path) {
         methods.push(operation.method.name());
         if operation.method == Method::Get {
             methods.push("HEAD");
         }
     }
     methods
+}
+
+/// Returns the rows of a path. A path that stands in the table as it is has those rows alone: no segment
+/// of it is also the value of another row, for the runtime's router sees it so.
+fn rows_of(path: &str) -> impl Iterator<Item = &'static Operation> {
+    let is_literal = OPERATIONS.iter().any(|row| row.path == path);
+    OPERATIONS.iter().filter(move |row| {
+        if is_literal {
+            row.path == path
+        } else {
+            row.fits(path)
+        }
+    })
 }
 
 /// Returns the operation of a name.

@@ -105,7 +105,8 @@ fn an_unknown_provider_is_refused_with_the_way_to_configure_it() {
     else {
         panic!("accepted");
     };
-    assert_eq!(unknown.configured, ["claude", "codex", "scripted"]);
+    let configured = ["claude", "codex", "gemini", "opencode", "scripted"];
+    assert_eq!(unknown.configured, configured);
     assert!(unknown.fix().contains("[providers.nobody]"));
 }
 
