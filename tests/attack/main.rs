@@ -13,6 +13,7 @@
 mod container_sandbox;
 mod containers;
 mod document;
+mod fan_out;
 mod hundred_times;
 mod idle_connections;
 mod large_answers;

@@ -39,6 +39,7 @@ mod federation;
 mod floods;
 mod guarded_names;
 mod header_hygiene;
+mod hostile_repositories;
 mod http2;
 mod installing;
 mod issuer_faults;
