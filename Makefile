@@ -34,6 +34,7 @@ docs: prerequisites
 check: prerequisites cargo-deny
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --test attack --locked -- -D warnings
 	$(CARGO_DENY) --locked check bans licenses sources
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 	for script in deploy/*.sh deploy/demo/*.sh deploy/demo/project/*.sh load/*.sh tests/counterparts/*.sh; do sh -n "$$script" || exit 1; done
