@@ -53,7 +53,17 @@ pub enum ListenError {
 /// The sole right to a data directory; given up when dropped, or when the process ends in any way.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// A child that is being started holds the file until it begins its program, and with it a lock that is not taken
+    /// back by name.
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the lock of the data directory was not given back");
+        }
+    }
 }
 
 impl Lock {
@@ -66,7 +76,7 @@ impl Lock {
         private::create_closed_directory(&home.run()).map_err(failed(&home.run()))?;
         let file = private::append_file(&path).map_err(failed(&path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 Err(ListenError::Taken(home.directory().to_owned()))
             }
@@ -233,8 +243,11 @@ mod tests {
         let (_directory, home) = home();
         let lock = Lock::take(&home).expect("first");
         assert!(matches!(Lock::take(&home), Err(ListenError::Taken(_))));
+        // As a child has it between its fork and its program.
+        let copy = lock.file.try_clone().expect("a copy");
         drop(lock);
         assert!(Lock::take(&home).is_ok());
+        drop(copy);
     }
 
     #[tokio::test]
