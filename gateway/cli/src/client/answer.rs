@@ -58,6 +58,7 @@ fn read(response: Response) -> Result<Vec<u8>, Failure> {
 }
 
 pub(super) fn failure(status: u16, body: &[u8], credential: Option<&Credential>) -> Failure {
+    // What is no problem document did not come from a gateway; that is said below.
     let problem: Option<Problem> = serde_json::from_slice(body).ok();
     let Some(problem) = problem else {
         return Failure::new(

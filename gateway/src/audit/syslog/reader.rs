@@ -121,6 +121,7 @@ impl Reader {
             let mut line = Vec::new();
             let mut first = None;
             while first.is_none() && open.next_line(&mut line)? {
+                // A line without a number is told by a check, and tells nothing of where to go on.
                 first = serde_json::from_slice::<Numbered>(&line).ok();
             }
             let enough = first.is_some_and(|first| first.seq <= self.seq + 1);

@@ -165,6 +165,7 @@ impl Scan {
     }
 
     fn line(&mut self, line: &[u8], trust: &Trust) {
+        // What cannot be read is a finding of its own, whatever is wrong with it.
         let parsed = serde_json::from_slice::<Seen<'_>>(line).ok();
         let record = parsed.and_then(|seen| Some((from_hex::<32>(seen.prev.as_bytes())?, seen)));
         let Some((prev, seen)) = record else {

@@ -108,6 +108,7 @@ impl Guard {
     fn allows_url(self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
         let literal = host.trim_start_matches('[').trim_end_matches(']');
+        // What is no address is a name, whose addresses are judged when it was looked up.
         let address: Option<IpAddr> = literal.parse().ok();
         let scheme = match url.scheme() {
             "https" => true,
