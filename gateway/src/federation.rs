@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::authn::oidc;
 use crate::authn::oidc::claims;
 use crate::authn::oidc::fault::Fault;
-use crate::authn::oidc::jws::{self, Opened, Sealed};
+use crate::authn::oidc::jws::{Opened, Sealed};
 use crate::authn::oidc::kept;
 use crate::authn::oidc::key::KeySet;
 use crate::authn::oidc::rules::{self, Verdict};
@@ -108,14 +108,14 @@ pub fn replay(token: &str, issuers: &[Issuer], home: &Home, now: DateTime<Utc>) 
     };
     replay.issuer = Some(issuer.name.clone());
     replay.passed("issuer", &issuer.url);
-    if let Err(fault) = Sealed::read(token, &issuer.algorithms) {
+    if let Err(fault) = sealed.keeps_to(&issuer.algorithms) {
         return replay.failed("algorithm", fault);
     }
     replay.passed("algorithm", "allowed");
-    let Some(opened) = replay.signature(sealed, issuer, home, now) else {
+    let Some(opened) = replay.signature(&sealed, issuer, home, now) else {
         return replay;
     };
-    replay.claims(&opened, issuer, now);
+    replay.claims(opened, issuer, now);
     replay
 }
 
@@ -155,13 +155,13 @@ impl Replay {
     }
 
     /// Checks the signature with the keys that the gateway keeps; without any, it says so.
-    fn signature(
+    fn signature<'sealed>(
         &mut self,
-        sealed: Sealed<'_>,
+        sealed: &'sealed Sealed<'_>,
         issuer: &Issuer,
         home: &Home,
         now: DateTime<Utc>,
-    ) -> Option<Opened> {
+    ) -> Option<Opened<'sealed>> {
         let path = kept::path(home, &issuer.url);
         let keys = kept::load(&path, &issuer.url, now)
             .ok()
@@ -194,10 +194,11 @@ impl Replay {
         }
     }
 
-    fn claims(&mut self, opened: &Opened, issuer: &Issuer, now: DateTime<Utc>) {
-        let payload = jws::object(&opened.payload, Fault::Payload).unwrap_or_default();
+    fn claims(&mut self, opened: Opened<'_>, issuer: &Issuer, now: DateTime<Utc>) {
+        let nothing = Map::new();
+        let payload = opened.payload.members().unwrap_or(&nothing);
         if let Grant::Rules(rules) = &issuer.grant {
-            self.rules = rules.iter().map(|rule| of_rule(rule, &payload)).collect();
+            self.rules = rules.iter().map(|rule| of_rule(rule, payload)).collect();
         }
         match claims::check(opened, issuer, now) {
             Ok(found) => {
@@ -214,7 +215,7 @@ impl Replay {
             Err(fault @ (Fault::Denied | Fault::NoRule)) => {
                 self.passed("claims", "in order");
                 let found = match (fault, &issuer.grant) {
-                    (Fault::Denied, Grant::Rules(rules)) => match rules::judge(rules, &payload) {
+                    (Fault::Denied, Grant::Rules(rules)) => match rules::judge(rules, payload) {
                         Verdict::Denied(rule) => format!("denied by {rule:?}"),
                         Verdict::Granted(_) | Verdict::Nothing => fault.to_string(),
                     },

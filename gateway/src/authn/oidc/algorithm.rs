@@ -1,8 +1,8 @@
 //! The signature algorithms that a token may use. `none` and HMAC have no value here, so they
 //! cannot be allowed by any setting.
 
+use aws_lc_rs::signature::{self, RsaParameters, VerificationAlgorithm};
 use config::gateway::oidc::Algorithm;
-use jsonwebtoken::Algorithm as Library;
 
 /// The kind of key that an algorithm needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,17 +32,26 @@ pub(crate) const fn family(algorithm: Algorithm) -> Family {
     }
 }
 
+/// The library's way to verify.
+#[derive(Clone, Copy)]
+pub(crate) enum Verifies {
+    /// With a modulus and an exponent.
+    Rsa(&'static RsaParameters),
+    /// With a point on a curve.
+    Point(&'static dyn VerificationAlgorithm),
+}
+
 /// Returns the library's name of an algorithm.
-pub(crate) const fn library(algorithm: Algorithm) -> Library {
+pub(crate) const fn library(algorithm: Algorithm) -> Verifies {
     match algorithm {
-        Algorithm::Rs256 => Library::RS256,
-        Algorithm::Rs384 => Library::RS384,
-        Algorithm::Rs512 => Library::RS512,
-        Algorithm::Ps256 => Library::PS256,
-        Algorithm::Ps384 => Library::PS384,
-        Algorithm::Ps512 => Library::PS512,
-        Algorithm::Es256 => Library::ES256,
-        Algorithm::Es384 => Library::ES384,
-        Algorithm::EdDsa => Library::EdDSA,
+        Algorithm::Rs256 => Verifies::Rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+        Algorithm::Rs384 => Verifies::Rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
+        Algorithm::Rs512 => Verifies::Rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
+        Algorithm::Ps256 => Verifies::Rsa(&signature::RSA_PSS_2048_8192_SHA256),
+        Algorithm::Ps384 => Verifies::Rsa(&signature::RSA_PSS_2048_8192_SHA384),
+        Algorithm::Ps512 => Verifies::Rsa(&signature::RSA_PSS_2048_8192_SHA512),
+        Algorithm::Es256 => Verifies::Point(&signature::ECDSA_P256_SHA256_FIXED),
+        Algorithm::Es384 => Verifies::Point(&signature::ECDSA_P384_SHA384_FIXED),
+        Algorithm::EdDsa => Verifies::Point(&signature::ED25519),
     }
 }

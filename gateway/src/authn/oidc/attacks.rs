@@ -3,9 +3,13 @@
 
 mod forge;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use config::contract::scope::Role;
 use config::gateway::oidc::{Algorithm, Grant, Issuer, TokenKind};
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{DecodingKey, crypto};
 use std::time::Duration;
 
 use super::claims::{self, Claims};
@@ -48,7 +52,7 @@ fn judge(token: &str, keys: &KeySet, issuer: &Issuer) -> Result<Claims, Fault> {
     if sealed.claimed_issuer()? != issuer.url {
         return Err(Fault::Issuer);
     }
-    claims::check(&sealed.open(keys)?, issuer, now())
+    claims::check(sealed.open(keys)?, issuer, now())
 }
 
 #[test]
@@ -99,6 +103,67 @@ fn good_tokens_of_every_algorithm_pass() {
             issued_at: DateTime::from_timestamp(1_799_999_990, 0),
         };
         assert_eq!(judged, Ok(expected), "{header}");
+    }
+}
+
+#[test]
+fn another_library_judges_signatures_alike() {
+    let forge = Forge::new();
+    for (signer, id, ours, theirs) in [
+        (
+            forge::Signer::Rs256,
+            "rs",
+            Algorithm::Rs256,
+            jsonwebtoken::Algorithm::RS256,
+        ),
+        (
+            forge::Signer::Ps256,
+            "rs",
+            Algorithm::Ps256,
+            jsonwebtoken::Algorithm::PS256,
+        ),
+        (
+            forge::Signer::Es,
+            "es",
+            Algorithm::Es256,
+            jsonwebtoken::Algorithm::ES256,
+        ),
+        (
+            forge::Signer::Ed,
+            "ed",
+            Algorithm::EdDsa,
+            jsonwebtoken::Algorithm::EdDSA,
+        ),
+    ] {
+        let jwk: Jwk = serde_json::from_str(&forge.jwk(id, "")).expect("a key");
+        let their_key = DecodingKey::from_jwk(&jwk).expect("a key for signatures");
+        let keys = forge.keys();
+        let our_key = keys.candidates(Some(id), ours).next().expect("the key");
+        let token = forge.token(signer, "{}", GOOD);
+        let (whole, signature) = token.rsplit_once('.').expect("a token");
+        let good = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+        let flipped = |position: usize| {
+            let mut bytes = good.clone();
+            bytes[position] ^= 0x40;
+            bytes
+        };
+        let longer = [good.as_slice(), &[0]].concat();
+        let signatures = (0..good.len()).map(flipped).chain([
+            good.clone(),
+            longer,
+            good[1..].to_vec(),
+            Vec::new(),
+        ]);
+        for signature in signatures {
+            for message in [whole, &whole[1..], ""] {
+                let expected = signature == good && message == whole;
+                let found = our_key.verifies(ours, message.as_bytes(), &signature);
+                let text = URL_SAFE_NO_PAD.encode(&signature);
+                let other = crypto::verify(&text, message.as_bytes(), &their_key, theirs);
+                assert_eq!(found, other.unwrap_or(false), "{ours:?} {text} {message}");
+                assert_eq!(found, expected, "{ours:?} {text} {message}");
+            }
+        }
     }
 }
 

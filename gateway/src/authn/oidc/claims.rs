@@ -9,7 +9,7 @@ use config::gateway::oidc::{GOOGLE, Grant, Issuer, TokenKind};
 use serde_json::{Map, Value};
 
 use super::fault::Fault;
-use super::jws::{self, Opened};
+use super::jws::Opened;
 use super::rules::{self, Grants, Verdict};
 
 /// Longest subject in bytes (OpenID Connect Core, section 2).
@@ -42,28 +42,32 @@ pub(crate) struct Claims {
 ///
 /// # Errors
 /// The first check that fails.
-pub(crate) fn check(opened: &Opened, issuer: &Issuer, now: DateTime<Utc>) -> Result<Claims, Fault> {
-    let claims = jws::object(&opened.payload, Fault::Payload)?;
+pub(crate) fn check(
+    opened: Opened<'_>,
+    issuer: &Issuer,
+    now: DateTime<Utc>,
+) -> Result<Claims, Fault> {
+    let claims = opened.payload.members()?;
     if claims.get("iss").and_then(Value::as_str) != Some(issuer.url.as_str()) {
         return Err(Fault::Issuer);
     }
-    kind(opened.media_type.as_deref(), &claims, issuer.token_kind)?;
-    audience(&claims, issuer)?;
+    kind(opened.media_type, claims, issuer.token_kind)?;
+    audience(claims, issuer)?;
     if claims.contains_key("cnf") {
         // RFC 7800: whoever presents it must prove a key, which a bearer does not.
         return Err(Fault::Bound);
     }
-    let (expires, until) = times(&claims, issuer, now)?;
-    let subject = subject(&claims)?;
-    let email = verified_email(&claims);
-    domain(&claims, email.as_deref(), issuer)?;
+    let (expires, until) = times(claims, issuer, now)?;
+    let subject = subject(claims)?;
+    let email = verified_email(claims);
+    domain(claims, email.as_deref(), issuer)?;
     Ok(Claims {
         subject,
         email,
-        grants: grants(&claims, &issuer.grant)?,
+        grants: grants(claims, &issuer.grant)?,
         expires,
         until,
-        issued_at: issued_at(&claims),
+        issued_at: issued_at(claims),
     })
 }
 

@@ -97,10 +97,10 @@ impl Issuers {
         let claimed = sealed.claimed_issuer().map_err(Rejected::Fault)?;
         let position = *self
             .by_url
-            .get(&claimed)
+            .get(claimed)
             .ok_or(Rejected::Fault(Fault::Issuer))?;
         let live = &self.list[position].live;
-        let judged = live.judge_patiently(token, now, patient).await?;
+        let judged = live.judge_patiently(&sealed, now, patient).await?;
         let remembered = Remembered {
             credential: Arc::clone(&judged.credential),
             issuer: position,

@@ -3,6 +3,8 @@
 //! Invariant: the payload comes out only if a key of the issuer, of the type that the allowed
 //! algorithm needs, signed exactly these bytes.
 
+use std::sync::OnceLock;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use config::gateway::oidc::Algorithm;
@@ -24,18 +26,47 @@ pub(crate) struct Sealed<'token> {
     media_type: Option<String>,
     algorithm: Algorithm,
     key_id: Option<String>,
-    payload: Vec<u8>,
+    payload: Payload,
     message: &'token str,
-    signature: &'token str,
+    signature: Vec<u8>,
 }
 
 /// A token whose signature is good.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Opened {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened<'sealed> {
     /// The media type that the header names, in lower case and without `application/`.
-    pub(crate) media_type: Option<String>,
-    /// The signed bytes.
-    pub(crate) payload: Vec<u8>,
+    pub(crate) media_type: Option<&'sealed str>,
+    /// What was signed.
+    pub(crate) payload: &'sealed Payload,
+}
+
+/// The signed bytes, read as JSON once at most.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    bytes: Vec<u8>,
+    members: OnceLock<Result<Map<String, Value>, Fault>>,
+}
+
+impl Payload {
+    /// Wraps bytes.
+    pub(crate) const fn new(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            members: OnceLock::new(),
+        }
+    }
+
+    /// Returns the members of the JSON object that it is.
+    ///
+    /// # Errors
+    /// When it is no object, or a member stands twice.
+    pub(crate) fn members(&self) -> Result<&Map<String, Value>, Fault> {
+        let read = || object(&self.bytes, Fault::Payload);
+        self.members
+            .get_or_init(read)
+            .as_ref()
+            .map_err(|fault| *fault)
+    }
 }
 
 impl<'token> Sealed<'token> {
@@ -61,9 +92,7 @@ impl<'token> Sealed<'token> {
             .ok_or(Fault::Header)?
             .parse()
             .map_err(|_| Fault::Algorithm)?;
-        if !allowed.contains(&algorithm) {
-            return Err(Fault::Algorithm);
-        }
+        allow(algorithm, allowed)?;
         // We understand no extension: whatever is critical is refused (RFC 7515, section 4.1.11),
         // and so is an unencoded payload, also where it is not marked so (RFC 7797, section 6).
         if header.contains_key("crit") || header.contains_key("b64") {
@@ -74,14 +103,13 @@ impl<'token> Sealed<'token> {
             return Err(Fault::Header);
         }
         let signed = token.len() - signature.len() - 1;
-        decode(signature)?;
         Ok(Self {
             media_type: text("typ")?.map(plain_media_type),
             key_id: text("kid")?.map(str::to_owned),
             algorithm,
-            payload: decode(payload)?,
+            payload: Payload::new(decode(payload)?),
             message: &token[..signed],
-            signature,
+            signature: decode(signature)?,
         })
     }
 
@@ -89,18 +117,26 @@ impl<'token> Sealed<'token> {
     ///
     /// # Errors
     /// When the payload is not a strict JSON object or names none.
-    pub(crate) fn claimed_issuer(&self) -> Result<String, Fault> {
-        match object(&self.payload, Fault::Payload)?.remove("iss") {
+    pub(crate) fn claimed_issuer(&self) -> Result<&str, Fault> {
+        match self.payload.members()?.get("iss") {
             Some(Value::String(issuer)) => Ok(issuer),
             Some(_) | None => Err(Fault::Issuer),
         }
     }
 
+    /// Asks whether the algorithm is among those that one issuer may use.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(crate) fn keeps_to(&self, allowed: &[Algorithm]) -> Result<(), Fault> {
+        allow(self.algorithm, allowed)
+    }
+
     /// Returns what it says without checking the signature: to explain a token, never to admit one.
-    pub(crate) fn unverified(self) -> Opened {
+    pub(crate) fn unverified(&self) -> Opened<'_> {
         Opened {
-            media_type: self.media_type,
-            payload: self.payload,
+            media_type: self.media_type.as_deref(),
+            payload: &self.payload,
         }
     }
 
@@ -108,18 +144,23 @@ impl<'token> Sealed<'token> {
     ///
     /// # Errors
     /// When no key fits, or none of those that fit made the signature.
-    pub(crate) fn open(self, keys: &KeySet) -> Result<Opened, Fault> {
+    pub(crate) fn open(&self, keys: &KeySet) -> Result<Opened<'_>, Fault> {
         let mut fault = Fault::UnknownKey;
         for key in keys.candidates(self.key_id.as_deref(), self.algorithm) {
-            if key.verifies(self.algorithm, self.message.as_bytes(), self.signature) {
-                return Ok(Opened {
-                    media_type: self.media_type,
-                    payload: self.payload,
-                });
+            if key.verifies(self.algorithm, self.message.as_bytes(), &self.signature) {
+                return Ok(self.unverified());
             }
             fault = Fault::Signature;
         }
         Err(fault)
+    }
+}
+
+fn allow(algorithm: Algorithm, allowed: &[Algorithm]) -> Result<(), Fault> {
+    if allowed.contains(&algorithm) {
+        Ok(())
+    } else {
+        Err(Fault::Algorithm)
     }
 }
 

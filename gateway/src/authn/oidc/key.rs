@@ -3,13 +3,13 @@
 //! Invariant: a key is used for the family and, where it names one, the algorithm it was made for;
 //! what is no public signature key is left out, and certificates inside keys are not looked at.
 
+use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use config::gateway::oidc::Algorithm;
-use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
-use super::algorithm::{self, Family};
+use super::algorithm::{self, Family, Verifies};
 use super::document;
 
 /// Longest key set in bytes.
@@ -25,9 +25,9 @@ const CANDIDATES_MAX: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     id: Option<String>,
-    family: Family,
-    algorithm: Option<Algorithm>,
-    public: DecodingKey,
+    /// What each algorithm that it may be used with needs of it: preparing a key takes as long as
+    /// checking a signature.
+    prepared: Vec<(Algorithm, ParsedPublicKey)>,
 }
 
 /// Why a key set cannot be used.
@@ -92,10 +92,7 @@ impl KeySet {
                 (Some(wanted), Some(id)) => wanted == id,
                 (Some(_) | None, None) | (None, Some(_)) => true,
             })
-            .filter(move |key| {
-                key.family == algorithm::family(algorithm)
-                    && key.algorithm.is_none_or(|only| only == algorithm)
-            })
+            .filter(move |key| key.prepared(algorithm).is_some())
             .take(CANDIDATES_MAX)
     }
 }
@@ -122,43 +119,86 @@ impl Key {
             None => None,
         };
         let (family, public) = match (text("kty")?, text("crv")) {
-            ("RSA", _) => (Family::Rsa, rsa(text("n")?, text("e")?)?),
-            ("EC", Some("P-256")) => (Family::P256, point(text("x")?, text("y")?, 32)?),
-            ("EC", Some("P-384")) => (Family::P384, point(text("x")?, text("y")?, 48)?),
-            ("OKP", Some("Ed25519")) => (Family::Ed25519, edwards(text("x")?)?),
+            ("RSA", _) => (Family::Rsa, Public::rsa(text("n")?, text("e")?)?),
+            ("EC", Some("P-256")) => (Family::P256, Public::point(text("x")?, text("y")?, 32)?),
+            ("EC", Some("P-384")) => (Family::P384, Public::point(text("x")?, text("y")?, 48)?),
+            ("OKP", Some("Ed25519")) => (Family::Ed25519, Public::edwards(text("x")?)?),
             _ => return None,
         };
-        if algorithm.is_some_and(|only| algorithm::family(only) != family) {
-            return None;
-        }
-        Some(Self {
-            id,
-            family,
-            algorithm,
-            public,
-        })
+        let prepared: Vec<_> = Algorithm::EVERY
+            .into_iter()
+            .filter(|one| algorithm::family(*one) == family)
+            .filter(|one| algorithm.is_none_or(|only| only == *one))
+            .filter_map(|one| Some((one, public.prepare(one)?)))
+            .collect();
+        (!prepared.is_empty()).then_some(Self { id, prepared })
     }
 
-    /// Returns whether `signature` (base64url) over `message` was made with this key.
-    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
-        let library = algorithm::library(algorithm);
-        jsonwebtoken::crypto::verify(signature, message, &self.public, library).unwrap_or(false)
+    /// Returns whether `signature` over `message` was made with this key.
+    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        self.prepared(algorithm)
+            .is_some_and(|key| key.verify_sig(message, signature).is_ok())
+    }
+
+    fn prepared(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
+        let mut prepared = self.prepared.iter();
+        let (_, key) = prepared.find(|(one, _)| *one == algorithm)?;
+        Some(key)
     }
 }
 
-/// RFC 8725, section 3.5: at least 2048 bits; an exponent of 1 would verify anything.
-fn rsa(modulus: &str, exponent: &str) -> Option<DecodingKey> {
-    let modulus = number(modulus)?;
-    let exponent = number(exponent)?;
-    let odd = exponent.last().is_some_and(|byte| byte % 2 == 1);
-    let sound = (256..=1024).contains(&modulus.len())
-        && modulus
-            .first()
-            .is_some_and(|byte| byte & 0x80 != 0 || modulus.len() > 256)
-        && exponent.len() <= 4
-        && odd
-        && exponent != [1];
-    sound.then(|| DecodingKey::from_rsa_raw_components(&modulus, &exponent))
+/// A public key as a key set holds it.
+enum Public {
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
+    /// An uncompressed point (SEC 1, section 2.3.3), or one on Ed25519 (RFC 8032, section 5.1.5).
+    Point(Vec<u8>),
+}
+
+impl Public {
+    /// RFC 8725, section 3.5: at least 2048 bits; an exponent of 1 would verify anything.
+    fn rsa(modulus: &str, exponent: &str) -> Option<Self> {
+        let modulus = number(modulus)?;
+        let exponent = number(exponent)?;
+        let odd = exponent.last().is_some_and(|byte| byte % 2 == 1);
+        let sound = (256..=1024).contains(&modulus.len())
+            && modulus
+                .first()
+                .is_some_and(|byte| byte & 0x80 != 0 || modulus.len() > 256)
+            && exponent.len() <= 4
+            && odd
+            && exponent != [1];
+        sound.then_some(Self::Rsa { modulus, exponent })
+    }
+
+    fn point(x: &str, y: &str, length: usize) -> Option<Self> {
+        let uncompressed = vec![0x04];
+        let point = [uncompressed, exactly(x, length)?, exactly(y, length)?].concat();
+        Some(Self::Point(point))
+    }
+
+    fn edwards(x: &str) -> Option<Self> {
+        Some(Self::Point(exactly(x, 32)?))
+    }
+
+    /// Makes what an algorithm needs; none if the library does not take the key for one.
+    fn prepare(&self, algorithm: Algorithm) -> Option<ParsedPublicKey> {
+        match (self, algorithm::library(algorithm)) {
+            (Self::Rsa { modulus, exponent }, Verifies::Rsa(library)) => {
+                let components = RsaPublicKeyComponents {
+                    n: modulus,
+                    e: exponent,
+                };
+                components.to_parsed_public_key(library).ok()
+            }
+            (Self::Point(point), Verifies::Point(library)) => {
+                ParsedPublicKey::new(library, point).ok()
+            }
+            (Self::Rsa { .. }, Verifies::Point(_)) | (Self::Point(_), Verifies::Rsa(_)) => None,
+        }
+    }
 }
 
 /// A number in base64url, without leading zeros.
@@ -168,20 +208,7 @@ fn number(text: &str) -> Option<Vec<u8>> {
     Some(bytes[zeros..].to_vec())
 }
 
-fn point(x: &str, y: &str, length: usize) -> Option<DecodingKey> {
-    let whole = |text: &str| {
-        URL_SAFE_NO_PAD
-            .decode(text)
-            .is_ok_and(|b| b.len() == length)
-    };
-    (whole(x) && whole(y))
-        .then(|| DecodingKey::from_ec_components(x, y).ok())
-        .flatten()
-}
-
-fn edwards(x: &str) -> Option<DecodingKey> {
-    let whole = URL_SAFE_NO_PAD.decode(x).is_ok_and(|b| b.len() == 32);
-    whole
-        .then(|| DecodingKey::from_ed_components(x).ok())
-        .flatten()
+fn exactly(text: &str, length: usize) -> Option<Vec<u8>> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    (bytes.len() == length).then_some(bytes)
 }

@@ -156,31 +156,33 @@ impl LiveIssuer {
     /// When the token is at fault, or the issuer's keys are not known.
     pub(crate) async fn judge_patiently(
         &self,
-        token: &str,
+        sealed: &Sealed<'_>,
         now: DateTime<Utc>,
         patient: bool,
     ) -> Result<Judged, Rejected> {
         let before = self.looks.subscribe();
-        let first = self.judge(token, now);
+        let first = self.judge(sealed, now);
         let worth_a_look = matches!(
             first,
             Err(Rejected::Unavailable | Rejected::Fault(Fault::UnknownKey))
         );
         if worth_a_look && patient && self.wait_for_look(before).await {
-            return self.judge(token, now);
+            return self.judge(sealed, now);
         }
         first
     }
 
-    fn judge(&self, token: &str, now: DateTime<Utc>) -> Result<Judged, Rejected> {
-        let sealed = Sealed::read(token, &self.settings.algorithms).map_err(Rejected::Fault)?;
+    fn judge(&self, sealed: &Sealed<'_>, now: DateTime<Utc>) -> Result<Judged, Rejected> {
+        sealed
+            .keeps_to(&self.settings.algorithms)
+            .map_err(Rejected::Fault)?;
         let snapshot = self.snapshot.load();
         let snapshot = snapshot
             .as_ref()
             .filter(|snapshot| self.is_fresh(snapshot, now))
             .ok_or(Rejected::Unavailable)?;
         let opened = sealed.open(&snapshot.keys).map_err(Rejected::Fault)?;
-        let claims = claims::check(&opened, &self.settings, now).map_err(Rejected::Fault)?;
+        let claims = claims::check(opened, &self.settings, now).map_err(Rejected::Fault)?;
         let until = claims.until;
         Ok(Judged {
             credential: Arc::new(self.credential(claims)),

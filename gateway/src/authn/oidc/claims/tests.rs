@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::super::attacks::{issuer, now};
 use super::super::fault::Fault;
-use super::super::jws::Opened;
+use super::super::jws::{Opened, Payload};
 use super::check;
 
-fn opened(claims: &Value) -> Opened {
+fn payload(claims: &Value) -> Payload {
     let mut all = json!({
         "iss": "https://issuer.test", "aud": "client", "sub": "alice",
         "exp": 1_800_000_300, "iat": 1_799_999_990,
@@ -16,9 +16,13 @@ fn opened(claims: &Value) -> Opened {
     for (name, value) in claims.as_object().expect("object") {
         all[name] = value.clone();
     }
+    Payload::new(all.to_string().into_bytes())
+}
+
+fn opened(payload: &Payload) -> Opened<'_> {
     Opened {
         media_type: None,
-        payload: all.to_string().into_bytes(),
+        payload,
     }
 }
 
@@ -32,7 +36,7 @@ fn claim(path: &str, otherwise: Option<Role>) -> Grant {
 fn scopes(grant: Grant, claims: &Value) -> String {
     let mut issuer = issuer(TokenKind::Id);
     issuer.grant = grant;
-    check(&opened(claims), &issuer, now())
+    check(opened(&payload(claims)), &issuer, now())
         .map(|claims| claims.grants.scopes.to_string())
         .expect("good claims")
 }
@@ -108,7 +112,7 @@ fn accounts_of_other_domains_are_refused() {
         issuer.allowed_domains = vec!["example.org".to_owned()];
         let mut all = claims.clone();
         all["iss"] = url.into();
-        let found = super::check(&opened(&all), &issuer, now());
+        let found = super::check(opened(&payload(&all)), &issuer, now());
         if expected {
             assert!(found.is_ok(), "{claims}");
         } else {
@@ -136,7 +140,7 @@ fn accounts_of_other_domains_are_refused() {
 #[test]
 fn an_unverified_address_names_nobody() {
     let email = |claims: Value| {
-        check(&opened(&claims), &issuer(TokenKind::Id), now())
+        check(opened(&payload(&claims)), &issuer(TokenKind::Id), now())
             .expect("good claims")
             .email
     };
@@ -157,7 +161,8 @@ fn an_unverified_address_names_nobody() {
 
 #[test]
 fn times_are_judged_to_the_second() {
-    let good = |claims: Value| check(&opened(&claims), &issuer(TokenKind::Id), now()).is_ok();
+    let good =
+        |claims: Value| check(opened(&payload(&claims)), &issuer(TokenKind::Id), now()).is_ok();
     assert!(!good(json!({"exp": 1_799_999_970})));
     assert!(good(json!({"exp": 1_799_999_971})));
     assert!(good(json!({"exp": 1_799_999_971.9})));
