@@ -29,6 +29,7 @@ mod connection;
 mod control_frames;
 mod edge_record;
 mod endpoint;
+mod forward;
 mod front;
 mod gather;
 mod idempotency;

@@ -21,6 +21,7 @@ use crate::admission::{self, Admitted, Peer};
 use crate::answer::{Answer, internal};
 use crate::audit::Kept;
 use crate::clock;
+use crate::forward;
 use crate::limits;
 use crate::metrics::Dropped;
 use crate::refusal::Refusal;
@@ -225,11 +226,13 @@ impl ProxyHttp for Proxy {
                 }
                 Ok(true)
             }
+            Owner::Runtime if session.is_body_done() => {
+                forward::forward(session, record, &admitted, &self.state).await?;
+                Ok(true)
+            }
             Owner::Runtime => {
-                if !session.is_body_done() {
-                    record.awaits_body();
-                    ask_for_body(session).await?;
-                }
+                record.awaits_body();
+                ask_for_body(session).await?;
                 Ok(false)
             }
         }

@@ -29,6 +29,7 @@ use crate::certificate::{self, CertificateError};
 use crate::clock;
 use crate::edge_record;
 use crate::endpoint::EndpointFile;
+use crate::forward::{self, Kept};
 use crate::idempotency::Answers;
 use crate::listener::{ListenError, Listener};
 use crate::metrics::Metrics;
@@ -199,6 +200,7 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
         statements,
         runtime: RuntimeClient::new(settings.runtime.socket),
         suppression: Suppression::default(),
+        kept: Kept::default(),
         streams: Streams::default(),
         peer_certificates: PeerCertificates::default(),
         throttle: Throttle::new(settings.limits.failed_credentials_max),
@@ -219,6 +221,7 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
     manager.tell(&format!("READY=1\nSTATUS=listening on {}", endpoint.url()));
 
     let summarising = tokio::spawn(edge_record::summarise(Arc::clone(&state)));
+    let sweeping = tokio::spawn(forward::sweep(Arc::clone(&state)));
     let mut reload = Reload {
         state: Arc::clone(&state),
         looks: Looks::default(),
@@ -237,6 +240,7 @@ async fn serve(loaded: Loaded<GatewaySettings>, source: SettingsSource) -> Resul
     report_drain(serving.await);
     reload.endpoint.remove();
     summarising.abort();
+    sweeping.abort();
     edge_record::summary(&state, &state.suppression.turn());
     drop(watch);
     close(audit, forwarder).await;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::audit::Audit;
 use crate::authn::client_certificate::PeerCertificates;
+use crate::forward::Kept;
 use crate::idempotency::Answers;
 use crate::metrics::Metrics;
 use crate::rates::Rates;
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) suppression: Suppression,
     /// The clients' certificates of live connections.
     pub(crate) peer_certificates: PeerCertificates,
+    /// The connections to the runtime that wait for a request.
+    pub(crate) kept: Kept,
     /// The open streams, by principal.
     pub(crate) streams: Streams,
     /// Bounds how often one caller may ask.

@@ -11,8 +11,8 @@ mod origin;
 mod places;
 mod websocket;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderValue, Method, Request, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderValue, Method, Request, StatusCode, Version, request};
 use http_body_util::Empty;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -135,15 +135,7 @@ fn request(
     record: &RequestRecord,
     state: &State,
 ) -> pingora::Result<Asked> {
-    let mut header = asked.clone();
-    upstream::prepare(&mut header, admitted, record, state)?;
-    if !header.headers.contains_key(HOST)
-        && let Some(authority) = limits::authority(asked)
-    {
-        header.insert_header(HOST, authority)?;
-    }
-    header.remove_header(&CONTENT_LENGTH);
-    header.remove_header(&TRANSFER_ENCODING);
+    let mut header = upstream::request(asked, admitted, record, state)?;
     if limits::asks_for_websocket(asked) {
         header.insert_header(CONNECTION, "Upgrade")?;
         header.insert_header(UPGRADE, "websocket")?;
@@ -157,7 +149,7 @@ fn request(
         .uri(target)
         .body(Empty::new());
     let mut request = internal(request, "cannot make the runtime's request")?;
-    *request.headers_mut() = header.headers.clone();
+    *request.headers_mut() = request::Parts::from(header).headers;
     Ok(request)
 }
 

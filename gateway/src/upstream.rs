@@ -3,12 +3,15 @@
 //! Invariant: every function here demands `&Admitted`. No credential, cookie, forged identity or
 //! hop-by-hop field of a caller reaches the runtime; who is calling is stated by us alone.
 
+mod nominated;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 use config::contract::caller;
 use config::gateway::Upstream;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request, response};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
@@ -70,6 +73,32 @@ pub(crate) fn peer(admitted: &Admitted, upstream: &Upstream) -> pingora::Result<
     options.write_timeout = Some(upstream.read_timeout);
     options.idle_timeout = Some(upstream.idle_timeout);
     Ok(Box::new(peer))
+}
+
+/// Makes the runtime's request of a caller's that has no body.
+///
+/// # Errors
+/// When the caller's `Connection` names what it may not, or the statement cannot be made.
+pub(crate) fn request(
+    asked: &RequestHeader,
+    admitted: &Admitted,
+    record: &RequestRecord,
+    state: &State,
+) -> pingora::Result<RequestHeader> {
+    let mut header = asked.clone();
+    for name in nominated::nominated(&asked.headers)? {
+        header.remove_header(&name);
+    }
+    prepare(&mut header, admitted, record, state)?;
+    if !header.headers.contains_key(HOST)
+        && let Some(authority) = limits::authority(asked)
+    {
+        header.insert_header(HOST, authority)?;
+    }
+    header.remove_header(&CONTENT_LENGTH);
+    header.remove_header(&TRANSFER_ENCODING);
+    header.set_version(Version::HTTP_11);
+    Ok(header)
 }
 
 /// Turns the caller's header into ours: foreign fields out, the caller statement in.
@@ -178,15 +207,24 @@ pub(crate) fn receive_interim(
     answer: &mut ResponseHeader,
     record: &mut RequestRecord,
 ) -> pingora::Result<()> {
-    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+    allow_interim(answer.status, record)?;
+    let names: Vec<HeaderName> = answer.headers.keys().cloned().collect();
+    for name in names {
+        answer.remove_header(&name);
+    }
+    Ok(())
+}
+
+/// Counts an interim answer of the runtime.
+///
+/// # Errors
+/// As [`receive_interim`].
+pub(crate) fn allow_interim(status: StatusCode, record: &mut RequestRecord) -> pingora::Result<()> {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(broken("another protocol that nobody asked for"));
     }
     if record.interim_answer() {
         return Err(broken("interim answers without end"));
-    }
-    let names: Vec<HeaderName> = answer.headers.keys().cloned().collect();
-    for name in names {
-        answer.remove_header(&name);
     }
     Ok(())
 }
