@@ -256,6 +256,29 @@ pub(crate) fn protect(
     Ok(())
 }
 
+/// Most fields that [`protect`] adds.
+pub(crate) const PROTECTION_FIELDS_MAX: usize = 8;
+
+/// Returns the header of an answer with other fields, without the spelling of their names.
+pub(crate) fn with_fields(answer: &ResponseHeader, fields: HeaderMap) -> ResponseHeader {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = answer.status;
+    parts.version = answer.version;
+    parts.headers = fields;
+    ResponseHeader::from(parts)
+}
+
+/// Returns a text as the value of a field, without copying it.
+///
+/// # Errors
+/// When it has a byte that no value may have.
+pub(crate) fn owned_value(text: String) -> pingora::Result<HeaderValue> {
+    internal(
+        HeaderValue::from_maybe_shared(Bytes::from(text)),
+        "a field cannot be written",
+    )
+}
+
 /// Returns a text as the value of a field.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::Session;
@@ -23,6 +23,7 @@ use pingora::{Error, ErrorType};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admission::Admitted;
+use crate::answer;
 use crate::request::RequestRecord;
 use crate::state::State;
 use crate::upstream;
@@ -176,8 +177,9 @@ fn head_of(origin: &HttpSession, asked: &RequestHeader) -> pingora::Result<Respo
     let Some(came) = origin.resp_header() else {
         return Error::e_explain(ErrorType::InternalError, "an answer without a header");
     };
-    let mut head = came.clone();
-    head.remove_header(&CONNECTION);
+    let mut fields = HeaderMap::clone(&came.headers);
+    fields.remove(&CONNECTION);
+    let mut head = answer::with_fields(came, fields);
     head.set_version(Version::HTTP_11);
     let framed = head.headers.contains_key(CONTENT_LENGTH);
     if framed || has_no_body(asked, head.status) {

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use config::contract::caller;
 use config::gateway::Upstream;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
@@ -85,18 +85,17 @@ pub(crate) fn request(
     record: &RequestRecord,
     state: &State,
 ) -> pingora::Result<RequestHeader> {
-    let mut header = asked.clone();
-    for name in nominated::nominated(&asked.headers)? {
-        header.remove_header(&name);
-    }
-    prepare(&mut header, admitted, record, state)?;
+    let left_out = nominated::nominated(&asked.headers)?;
+    let crosses = |name: &HeaderName| {
+        *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING && !left_out.contains(name)
+    };
+    let fields = fields(asked, crosses, admitted, record, state)?;
+    let mut header = rewritten(asked, fields);
     if !header.headers.contains_key(HOST)
         && let Some(authority) = limits::authority(asked)
     {
         header.insert_header(HOST, authority)?;
     }
-    header.remove_header(&CONTENT_LENGTH);
-    header.remove_header(&TRANSFER_ENCODING);
     header.set_version(Version::HTTP_11);
     Ok(header)
 }
@@ -111,41 +110,57 @@ pub(crate) fn prepare(
     record: &RequestRecord,
     state: &State,
 ) -> pingora::Result<()> {
-    let target = header
+    let fields = fields(header, |_| true, admitted, record, state)?;
+    *header = rewritten(header, fields);
+    Ok(())
+}
+
+/// Makes the fields that the runtime gets: those of the caller that may cross, and ours.
+fn fields(
+    asked: &RequestHeader,
+    crosses: impl Fn(&HeaderName) -> bool,
+    admitted: &Admitted,
+    record: &RequestRecord,
+    state: &State,
+) -> pingora::Result<HeaderMap> {
+    let target = asked
         .uri
         .path_and_query()
         .map_or("/", http::uri::PathAndQuery::as_str);
     let statement = state.statements.make(
         &record.id,
-        header.method.as_str(),
+        asked.method.as_str(),
         target,
         admitted.caller(),
         record.snapshot.is_sole_approver(admitted),
     );
     let statement = internal(statement, "cannot state the caller")?;
-    // Without the spelling of names, which the runtime has no use for, each field is kept once.
-    let blank = RequestHeader::build_no_case("GET", b"/", Some(0))?;
-    let mut parts = request::Parts::from(std::mem::replace(header, blank));
-    let fields = &mut parts.headers;
-    for name in foreign_names(fields) {
-        fields.remove(&name);
+    let mut fields = HeaderMap::with_capacity(asked.headers.len() + OURS);
+    for (name, value) in &asked.headers {
+        if !is_foreign(name.as_str()) && crosses(name) {
+            fields.append(name.clone(), value.clone());
+        }
     }
-    fields.insert(CALLER, answer::value(&statement)?);
+    fields.insert(CALLER, answer::owned_value(statement)?);
     fields.insert(answer::REQUEST_ID, answer::value(record.id.as_str())?);
     let client = record.client.to_string();
-    fields.insert(FORWARDED_FOR, answer::value(&client)?);
+    fields.insert(FORWARDED_FOR, answer::owned_value(client)?);
     let scheme = HeaderValue::from_static(record.snapshot.scheme());
     fields.insert(FORWARDED_PROTO, scheme);
-    *header = RequestHeader::from(parts);
-    Ok(())
+    Ok(fields)
 }
 
-fn foreign_names(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .keys()
-        .filter(|name| is_foreign(name.as_str()))
-        .cloned()
-        .collect()
+/// Fields that the runtime gets besides the caller's: four of [`fields`], and the host of HTTP/2.
+const OURS: usize = 5;
+
+/// Returns a header with other fields, without the spelling of their names, which the runtime has no use for.
+fn rewritten(asked: &RequestHeader, fields: HeaderMap) -> RequestHeader {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method.clone_from(&asked.method);
+    parts.uri.clone_from(&asked.uri);
+    parts.version = asked.version;
+    parts.headers = fields;
+    RequestHeader::from(parts)
 }
 
 fn is_foreign(name: &str) -> bool {
@@ -178,13 +193,14 @@ pub(crate) async fn receive(
     let loopback_name = limits::authority(asked)
         .is_some_and(|authority| limits::is_loopback_name(answer::host_of(authority)));
     let strict_transport = record.snapshot.tls.is_some() && !loopback_name;
-    let blank = ResponseHeader::build_no_case(200, Some(0))?;
-    let mut parts = response::Parts::from(std::mem::replace(answer, blank));
-    for name in internal_names(&parts.headers) {
-        parts.headers.remove(&name);
+    let mut fields = HeaderMap::with_capacity(answer.headers.len() + answer::PROTECTION_FIELDS_MAX);
+    for (name, value) in &answer.headers {
+        if !is_internal(name.as_str()) {
+            fields.append(name.clone(), value.clone());
+        }
     }
-    answer::protect(&mut parts.headers, record, strict_transport)?;
-    *answer = ResponseHeader::from(parts);
+    answer::protect(&mut fields, record, strict_transport)?;
+    *answer = answer::with_fields(answer, fields);
     if record.mutates() && record.outcome().await.is_err() {
         return Err(Error::new_in(AUDIT_UNCERTAIN));
     }
@@ -229,16 +245,9 @@ pub(crate) fn allow_interim(status: StatusCode, record: &mut RequestRecord) -> p
     Ok(())
 }
 
-/// Returns the names of fields that no caller may see: the runtime's words to the gateway.
-fn internal_names(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            name.starts_with("x-loki-") || name == "server" || name == "keep-alive"
-        })
-        .cloned()
-        .collect()
+/// Returns whether no caller may see a field: the runtime's words to the gateway.
+fn is_internal(name: &str) -> bool {
+    name.starts_with("x-loki-") || name == "server" || name == "keep-alive"
 }
 
 /// Returns the client's address: the peer's, or behind trusted proxies the first hop from the
