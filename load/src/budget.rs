@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::figure::{Figure, Metric};
+use crate::rounds::{self, Rounds};
 
 /// The budgets that the project holds itself to.
 pub(crate) const OWN: &str = include_str!("../budgets.toml");
@@ -38,8 +39,11 @@ pub(crate) struct Budget {
 pub(crate) struct Judgement {
     /// The budget's name.
     pub(crate) name: String,
-    /// What was found.
+    /// What was found in the round in the middle.
     pub(crate) found: f64,
+    /// The least and the most that was found in a round.
+    pub(crate) least: f64,
+    pub(crate) most: f64,
     /// What was demanded, for people.
     pub(crate) demanded: String,
     /// Whether it holds.
@@ -69,26 +73,34 @@ pub(crate) fn read(path: Option<&Path>) -> anyhow::Result<Vec<Budget>> {
     Ok(file.budget)
 }
 
-/// Judges the budgets whose figures were all measured.
-pub(crate) fn judge(budgets: &[Budget], figures: &[Figure]) -> Vec<Judgement> {
+/// Judges the budgets whose figures were all measured, by the round in the middle.
+pub(crate) fn judge(budgets: &[Budget], rounds: &Rounds) -> Vec<Judgement> {
     budgets
         .iter()
-        .filter_map(|budget| budget.judge(figures))
+        .filter_map(|budget| budget.judge(rounds))
         .collect()
 }
 
 impl Budget {
-    fn judge(&self, figures: &[Figure]) -> Option<Judgement> {
-        let value = |key: &str| {
-            let figure = figures.iter().find(|figure| figure.key() == key)?;
-            figure.value(self.metric)
-        };
+    /// Returns what was found in one round.
+    fn find(&self, round: &[Figure]) -> Option<f64> {
+        let value = |key: &str| rounds::of(round, key)?.value(self.metric);
         let own = value(&self.figure)?;
-        let found = match (&self.over, &self.minus) {
+        Some(match (&self.over, &self.minus) {
             (Some(over), _) => own / value(over)?,
             (None, Some(minus)) => own - value(minus)?,
             (None, None) => own,
-        };
+        })
+    }
+
+    fn judge(&self, rounds: &Rounds) -> Option<Judgement> {
+        let mut every: Vec<f64> = rounds
+            .0
+            .iter()
+            .filter_map(|round| self.find(round))
+            .collect();
+        every.sort_by(f64::total_cmp);
+        let found = *every.get(every.len() / 2)?;
         let unit = match &self.over {
             Some(over) => format!(" × {over}"),
             None => format!(" {}", self.metric.unit()),
@@ -101,6 +113,8 @@ impl Budget {
         Some(Judgement {
             name: self.name.clone(),
             found,
+            least: every[0],
+            most: every[every.len() - 1],
             demanded,
             holds,
         })
@@ -113,6 +127,7 @@ mod tests {
 
     use super::{judge, read};
     use crate::figure::{Figure, Latency};
+    use crate::rounds::Rounds;
     use crate::target::Protocol;
 
     fn figure(subject: &str, scenario: &str, per_second: f64, p50: u64) -> Figure {
@@ -156,14 +171,23 @@ mod tests {
                     [[budget]]\nname = 'absent'\nfigure = 'c/x'\nmetric = 'cpu_us'\nat_most = 1\n";
         std::fs::write(&path, text).expect("budgets");
         let budgets = read(Some(&path)).expect("budgets");
-        let figures = [figure("a", "x", 79.0, 100), figure("b", "x", 100.0, 50)];
-        let judged: Vec<_> = judge(&budgets, &figures)
+        let round = |a: f64, b: f64| vec![figure("a", "x", a, 100), figure("b", "x", b, 50)];
+        // A machine that is twice as fast in the second round.
+        let rounds = Rounds(vec![
+            round(79.0, 100.0),
+            round(158.0, 201.0),
+            round(90.0, 100.0),
+        ]);
+        let judged: Vec<_> = judge(&budgets, &rounds)
             .into_iter()
-            .map(|judgement| (judgement.name, judgement.holds))
+            .map(|judgement| (judgement.name, judgement.found, judgement.holds))
             .collect();
         assert_eq!(
             judged,
-            [("ratio".to_owned(), false), ("added".to_owned(), true)]
+            [
+                ("ratio".to_owned(), 0.79, false),
+                ("added".to_owned(), 50.0, true)
+            ]
         );
         std::fs::write(&path, "[[budget]]\nname='x'\nfigure='y'\nmetric='cpu_us'\n").expect("file");
         assert!(read(Some(&path)).is_err());

@@ -6,10 +6,10 @@
 pub(crate) mod issuer;
 mod plan;
 mod process;
+mod quiet;
 mod site;
 mod subject;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use crate::credentials::Credentials;
 use crate::figure::Figure;
 use crate::moment;
 use crate::request::Request;
+use crate::rounds::Rounds;
 use crate::run::{self, Plan};
 use crate::scenario::{self, Later, Load, Scenario, Work};
 use crate::target::Target;
@@ -41,7 +42,7 @@ pub(crate) struct LabArguments {
     /// What to measure
     #[arg(long, value_enum, default_value_t = Set::Speed)]
     set: Set,
-    /// Only figures whose name begins so, as `gateway/` or `bare/open`; may be repeated
+    /// Only this figure, as `bare/open`, or those that begin so, as `gateway/`; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Seconds for each measurement
@@ -65,7 +66,7 @@ pub(crate) struct LabArguments {
 ///
 /// # Errors
 /// When a program cannot be started, or a scenario cannot be asked at all.
-pub(crate) fn run(arguments: &LabArguments) -> anyhow::Result<Vec<Figure>> {
+pub(crate) fn run(arguments: &LabArguments) -> anyhow::Result<Rounds> {
     let own = std::env::current_exe().context("cannot find this program")?;
     let programs = match &arguments.programs {
         Some(folder) => folder.clone(),
@@ -82,6 +83,7 @@ pub(crate) fn run(arguments: &LabArguments) -> anyhow::Result<Vec<Figure>> {
             others: Some(1),
         }
     };
+    crate::say(&quiet::look(processors.proxy)?.says());
     let steps = plan::steps(arguments.set, &arguments.only);
     ensure!(!steps.is_empty(), "--only names no figure of this set");
     let fresh = steps
@@ -97,22 +99,23 @@ pub(crate) fn run(arguments: &LabArguments) -> anyhow::Result<Vec<Figure>> {
     let mut lab = Lab {
         site,
         duration: Duration::from_secs(arguments.seconds),
-        found: BTreeMap::new(),
-        order: Vec::new(),
+        round: Vec::new(),
     };
+    let mut rounds = Vec::new();
     for _ in 0..arguments.rounds {
         for step in &steps {
             lab.step(step)?;
         }
+        rounds.push(std::mem::take(&mut lab.round));
     }
-    Ok(lab.medians())
+    Ok(Rounds(rounds))
 }
 
 struct Lab {
     site: Site,
     duration: Duration,
-    found: BTreeMap<String, Vec<Figure>>,
-    order: Vec<String>,
+    /// What was found in this round.
+    round: Vec<Figure>,
 }
 
 impl Lab {
@@ -130,7 +133,7 @@ impl Lab {
             let figure = self
                 .measure(step, item, &mut running, &credentials)
                 .with_context(|| format!("{}/{}", step.subject.name(), item.label))?;
-            self.keep(figure);
+            self.round.push(figure);
         }
         Ok(())
     }
@@ -273,36 +276,9 @@ impl Lab {
         reason = "half of a measured rate is a small positive number"
     )]
     fn rate(&self, item: &Item) -> Option<u32> {
-        let whole = self.found.get(item.half_of?)?.last()?;
+        let key = item.half_of?;
+        let whole = self.round.iter().find(|figure| figure.key() == key)?;
         Some((whole.per_second / 2.0) as u32)
-    }
-
-    fn keep(&mut self, figure: Figure) {
-        let key = figure.key();
-        if !self.found.contains_key(&key) {
-            self.order.push(key.clone());
-        }
-        self.found.entry(key).or_default().push(figure);
-    }
-
-    /// Returns of each figure the round in the middle, and counts the failures of all.
-    fn medians(mut self) -> Vec<Figure> {
-        let mut medians = Vec::new();
-        for key in &self.order {
-            let Some(mut rounds) = self.found.remove(key) else {
-                continue;
-            };
-            rounds.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
-            let errors = rounds.iter().map(|figure| figure.errors).sum();
-            let unexpected = rounds.iter().map(|figure| figure.unexpected).sum();
-            let middle = rounds.swap_remove(rounds.len() / 2);
-            medians.push(Figure {
-                errors,
-                unexpected,
-                ..middle
-            });
-        }
-        medians
     }
 }
 

@@ -19,6 +19,7 @@ mod pace;
 mod progress;
 mod report;
 mod request;
+mod rounds;
 mod run;
 mod scenario;
 mod target;
@@ -35,6 +36,7 @@ use crate::credentials::Credentials;
 use crate::figure::Figure;
 use crate::lab::LabArguments;
 use crate::report::Report;
+use crate::rounds::Rounds;
 use crate::run::Plan;
 use crate::scenario::Scenario;
 use crate::target::{Protocol, Target};
@@ -167,7 +169,7 @@ fn carry_out(command: Command) -> anyhow::Result<bool> {
         }
         Command::Run(arguments) => {
             let figures = measure(&arguments)?;
-            arguments.output.publish(figures, &[])
+            arguments.output.publish(&Rounds(vec![figures]), &[])
         }
         Command::Lab(arguments) => {
             let budgets = if arguments.no_budgets {
@@ -175,8 +177,8 @@ fn carry_out(command: Command) -> anyhow::Result<bool> {
             } else {
                 budget::read(arguments.budgets.as_deref())?
             };
-            let figures = lab::run(&arguments.lab)?;
-            arguments.output.publish(figures, &budgets)
+            let rounds = lab::run(&arguments.lab)?;
+            arguments.output.publish(&rounds, &budgets)
         }
     }
 }
@@ -231,15 +233,15 @@ fn executor() -> anyhow::Result<tokio::runtime::Runtime> {
 
 impl Output {
     #[expect(clippy::print_stdout, reason = "the result is the program's output")]
-    fn publish(&self, figures: Vec<Figure>, budgets: &[budget::Budget]) -> anyhow::Result<bool> {
+    fn publish(&self, rounds: &Rounds, budgets: &[budget::Budget]) -> anyhow::Result<bool> {
         // Before anything is written: the older report may be the file that is overwritten.
         let older = self.compare.as_deref().map(Report::read).transpose()?;
         let report = Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             made_at: moment::now_seconds(),
             processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            judgements: budget::judge(budgets, &figures),
-            figures,
+            judgements: budget::judge(budgets, rounds),
+            figures: rounds.medians(),
         };
         println!("{}", report.table());
         let mut good = report.is_good();

@@ -104,8 +104,12 @@ impl Report {
         for judgement in &self.judgements {
             let verdict = if judgement.holds { "holds " } else { "MISSED" };
             lines.push(format!(
-                "{verdict} {:>9.2}  {:40} {}",
-                judgement.found, judgement.demanded, judgement.name
+                "{verdict} {:>9.2}  in rounds {:.2} to {:.2}  {:40} {}",
+                judgement.found,
+                judgement.least,
+                judgement.most,
+                judgement.demanded,
+                judgement.name
             ));
         }
         lines.join("\n")

@@ -126,12 +126,17 @@ pub(crate) fn steps(set: Set, only: &[String]) -> Vec<Step> {
             let subject = step.subject.name();
             step.items.retain(|item| {
                 let key = format!("{subject}/{}", item.label);
-                only.iter().any(|start| key.starts_with(start.as_str()))
+                only.iter().any(|wanted| is_wanted(&key, wanted))
             });
         }
         steps.retain(|step| !step.items.is_empty());
     }
     steps
+}
+
+/// Returns whether a figure is the one that is wanted, or of those of which the beginning is given.
+fn is_wanted(key: &str, wanted: &str) -> bool {
+    key == wanted || (wanted.ends_with(['/', '=']) && key.starts_with(wanted))
 }
 
 fn step(subject: Subject, items: Vec<Item>) -> Step {

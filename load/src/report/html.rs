@@ -56,15 +56,17 @@ fn judgements(report: &Report) -> String {
                 (" class=\"missed\"", "missed")
             };
             format!(
-                "<tr{class}><td>{}</td><td>{:.2}</td><td>{}</td><td>{verdict}</td></tr>",
+                "<tr{class}><td>{}</td><td>{:.2}</td><td>{:.2} to {:.2}</td><td>{}</td><td>{verdict}</td></tr>",
                 escape(&judgement.name),
                 judgement.found,
+                judgement.least,
+                judgement.most,
                 escape(&judgement.demanded)
             )
         })
         .collect();
     format!(
-        "<h2>Budgets</h2><table><tr><th>budget</th><th>found</th><th>demanded</th><th></th></tr>\
+        "<h2>Budgets</h2><table><tr><th>budget</th><th>found</th><th>in rounds</th><th>demanded</th><th></th></tr>\
          {rows}</table>"
     )
 }

@@ -35,6 +35,8 @@ fn report(per_second: f64, holds: bool) -> Report {
         judgements: vec![Judgement {
             name: "a budget".to_owned(),
             found: 0.5,
+            least: 0.4,
+            most: 0.6,
             demanded: "≥ 0.85".to_owned(),
             holds,
         }],
