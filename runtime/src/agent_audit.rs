@@ -31,6 +31,8 @@ pub struct AgentAudit {
     link: Link,
     /// Bytes of whole lines.
     length: u64,
+    /// The commit that was recorded last.
+    commit: Option<String>,
     /// Where the project's owner sees the record; none after it failed.
     view: Option<View>,
 }
@@ -119,7 +121,7 @@ impl AgentAudit {
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |end| end + 1);
         text.truncate(whole);
-        let link = check(&path, &text, Some(folder.session()))?;
+        let (link, commit) = check(&path, &text, Some(folder.session()))?;
         let length = u64::try_from(whole).unwrap_or(u64::MAX);
         file.set_len(length)
             .and_then(|()| private::sync_parent(&path))
@@ -129,9 +131,16 @@ impl AgentAudit {
             session: folder.session().clone(),
             link,
             length,
+            commit,
             view: Some(View::new(project)),
             path,
         })
+    }
+
+    /// Returns the commit that was recorded last before it was opened.
+    #[must_use]
+    pub fn commit(&self) -> Option<&str> {
+        self.commit.as_deref()
     }
 
     /// Adds one line, durable when this returns. Blocks on the disk.
@@ -208,12 +217,18 @@ pub fn verify(path: &Path) -> Result<u64, AgentAuditError> {
         path: path.to_owned(),
         source,
     })?;
-    Ok(check(path, &text, None)?.seq)
+    Ok(check(path, &text, None)?.0.seq)
 }
 
-/// Follows the chain through whole lines, which must all be of the session if one is named.
-fn check(path: &Path, text: &[u8], session: Option<&SessionId>) -> Result<Link, AgentAuditError> {
+/// Follows the chain through whole lines, which must all be of the session if one is named. Returns its
+/// end, and the last commit that a line tells of.
+fn check(
+    path: &Path,
+    text: &[u8],
+    session: Option<&SessionId>,
+) -> Result<(Link, Option<String>), AgentAuditError> {
     let mut link = Link::default();
+    let mut commit = None;
     for text in text.split_inclusive(|byte| *byte == b'\n') {
         let number = link.seq + 1;
         let damaged = || AgentAuditError::Damaged {
@@ -224,6 +239,11 @@ fn check(path: &Path, text: &[u8], session: Option<&SessionId>) -> Result<Link, 
         if session.is_some_and(|session| *session != line.session) {
             return Err(damaged());
         }
+        if COMMITS.contains(&line.action.as_str())
+            && let Some(told) = line.details.get("commit").and_then(Value::as_str)
+        {
+            commit = Some(told.to_owned());
+        }
         let chained = Chained {
             session: line.session,
             seq: line.seq,
@@ -231,8 +251,11 @@ fn check(path: &Path, text: &[u8], session: Option<&SessionId>) -> Result<Link, 
         };
         link = link.follow(text, &chained).map_err(|_| damaged())?;
     }
-    Ok(link)
+    Ok((link, commit))
 }
+
+/// The actions whose `commit` is where the session's branch stood then.
+const COMMITS: [&str; 2] = ["git_commit", "git_reset"];
 
 #[cfg(test)]
 mod tests;

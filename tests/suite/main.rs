@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
 
+mod agent_actions;
 mod agent_trail;
 mod approvals;
 mod asking;

@@ -139,9 +139,12 @@ fn a_record_goes_on_after_a_restart_and_a_torn_line() {
     let mut torn = fs::read(&path).unwrap();
     torn.extend_from_slice(b"{\"timestamp\":\"2026");
     fs::write(&path, torn).unwrap();
-    open(&scene)
-        .unwrap()
-        .append(entry("two"), moment())
-        .unwrap();
-    assert_eq!(verify(&path).unwrap(), 2);
+    let mut audit = open(&scene).unwrap();
+    assert_eq!(audit.commit(), None);
+    let mut commit = entry("git_commit");
+    commit.details.insert("commit".to_owned(), json!("aa"));
+    audit.append(commit, moment()).unwrap();
+    audit.append(entry("two"), moment()).unwrap();
+    assert_eq!(verify(&path).unwrap(), 3);
+    assert_eq!(open(&scene).unwrap().commit(), Some("aa"));
 }

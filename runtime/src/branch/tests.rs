@@ -130,9 +130,31 @@ async fn a_checkpoint_holds_what_changed() {
         .await
         .unwrap()
         .unwrap();
+    let commit = git_in(&workspace.directory(), &["rev-parse", "HEAD"]);
+    let files = [
+        ("README", "modified"),
+        ("d/new", "added"),
+        ("new", "added"),
+        ("old", "deleted"),
+    ];
+    let only = Commit {
+        commit: commit.clone(),
+        message: "Add".to_owned(),
+        files_changed: Some(4),
+        files: files
+            .map(|(path, change)| FileChange {
+                path: path.to_owned(),
+                change,
+            })
+            .into(),
+    };
     let expected = Checkpoint {
-        commit: git_in(&workspace.directory(), &["rev-parse", "HEAD"]),
+        commit,
         files_changed: 4,
+        commits: Commits {
+            shown: vec![only],
+            left_out: 0,
+        },
         note: None,
     };
     assert_eq!(first, expected);

@@ -20,6 +20,8 @@ pub(super) const RUNTIME: &str = "loki";
 #[derive(Clone, Debug)]
 pub(super) struct Trail {
     audit: Arc<Mutex<AgentAudit>>,
+    /// The commit that an earlier run recorded last.
+    commit: Option<String>,
 }
 
 impl Trail {
@@ -29,8 +31,14 @@ impl Trail {
         let audit =
             tokio::task::spawn_blocking(move || AgentAudit::open(&folder, &project)).await??;
         Ok(Self {
+            commit: audit.commit().map(str::to_owned),
             audit: Arc::new(Mutex::new(audit)),
         })
+    }
+
+    /// Returns the commit that an earlier run recorded last.
+    pub(super) fn commit(&self) -> Option<&str> {
+        self.commit.as_deref()
     }
 
     /// Adds one line, durable when this returns, and returns a note if a person should know

@@ -16,9 +16,9 @@ use super::live::{Live, RecordError};
 use super::orphans::OrphanError;
 use super::stop::Request;
 use super::trail::{RUNTIME, Trail};
-use super::{publication, questions};
+use super::{committed, publication, questions};
 use crate::agent_audit::AgentAuditError;
-use crate::branch::{BranchError, Credential, Protection, Workspace};
+use crate::branch::{BranchError, Checkpoint, Credential, Protection, Workspace};
 use crate::clock;
 use crate::folder::{FolderError, SessionFolder};
 use crate::operation::CounterError;
@@ -108,13 +108,18 @@ impl<'work> Workshop<'work> {
         let view = live.view();
         if !view.branch.is_empty() {
             let workspace = Workspace::reopen(sandbox, folder, project, &view.branch).await?;
-            return Ok(Some(Self {
+            let workshop = Self {
                 live,
                 sandbox,
                 folder,
                 trail,
                 workspace,
-            }));
+            };
+            // An earlier run may have kept commits and ended before they were recorded.
+            if let Some(missed) = workshop.workspace.since(trail.commit()).await? {
+                workshop.tell_commits(missed).await?;
+            }
+            return Ok(Some(workshop));
         }
         folder.renew()?;
         let workspace = tokio::select! {
@@ -153,21 +158,31 @@ impl<'work> Workshop<'work> {
         let Some(checkpoint) = checkpoint else {
             return Ok(0);
         };
-        let details = json!({
-            "message": message,
-            "files_changed": checkpoint.files_changed,
-            "commit": checkpoint.commit,
-        });
+        let files_changed = checkpoint.files_changed;
+        self.tell_commits(checkpoint).await?;
+        Ok(files_changed)
+    }
+
+    /// Records the commits of a checkpoint.
+    async fn tell_commits(&self, checkpoint: Checkpoint) -> Result<(), WorkError> {
         let agent = self.live.assignment().provider.name();
-        self.trail
-            .tell(self.live, "git_commit", agent, details.clone())
-            .await?;
-        let mut events = vec![NewEvent::new("commit", details)];
+        let mut events = Vec::new();
+        for (action, details) in committed::records(&checkpoint) {
+            self.trail
+                .tell(self.live, action, agent, details.clone())
+                .await?;
+            let event = if action == committed::COMMIT {
+                "commit"
+            } else {
+                action
+            };
+            events.push(NewEvent::new(event, details));
+        }
         if let Some(note) = checkpoint.note {
             events.push(NewEvent::new("note", json!({ "text": note })));
         }
         self.live.happened(events).await?;
-        Ok(checkpoint.files_changed)
+        Ok(())
     }
 
     /// Tells of files of the agent that were not taken over.
@@ -181,7 +196,7 @@ impl<'work> Workshop<'work> {
         self.trail
             .tell(self.live, "files_refused", agent, details)
             .await?;
-        let text = "new settings of agents were refused and removed";
+        let text = "new settings of agents, or files in the place of the agent audit, were refused and removed";
         let data = json!({ "text": text, "files": refused });
         self.live
             .happened(vec![NewEvent::new("note", data)])

@@ -9,10 +9,11 @@ use config::contract::session::{HandOff, HandOffPlace};
 use serde_json::json;
 
 use crate::approval::rules::{self, Freedom};
-use crate::branch::{Protection, Workspace};
+use crate::branch::{Checkpoint, Protection, Workspace};
 use crate::clock;
 use crate::folder::SessionFolder;
 use crate::project::Project;
+use crate::session::committed;
 use crate::session::gate::Gate;
 use crate::session::run::Agency;
 use crate::session::trail::{RUNTIME, Trail};
@@ -44,6 +45,10 @@ impl Work {
             let workspace = Workspace::reopen(sandbox, &folder, project, branch).await?;
             // Where nothing was done, a fresh clone is of more use.
             if earlier.hand_off.is_none() || workspace.tip() != workspace.base() {
+                // An earlier run may have kept commits and ended before they were recorded.
+                if let Some(missed) = workspace.since(trail.commit()).await? {
+                    tell_commits(&trail, &missed, None).await?;
+                }
                 return Ok(Self {
                     folder,
                     trail,
@@ -78,14 +83,7 @@ impl Work {
                 .await?;
         }
         if let Some(checkpoint) = checkpoint {
-            let details = json!({
-                "message": message,
-                "files_changed": checkpoint.files_changed,
-                "commit": checkpoint.commit,
-            });
-            self.trail
-                .add("git_commit", RUNTIME, request_id, details)
-                .await?;
+            tell_commits(&self.trail, &checkpoint, request_id).await?;
         }
         let hand_off = match self.why_kept_back(agency).await? {
             Some(why) => self.workspace.kept_back(&why),
@@ -126,6 +124,17 @@ impl Work {
             found.join(", ")
         )))
     }
+}
+
+async fn tell_commits(
+    trail: &Trail,
+    checkpoint: &Checkpoint,
+    request_id: Option<&RequestId>,
+) -> Result<(), WorkError> {
+    for (action, details) in committed::records(checkpoint) {
+        trail.add(action, RUNTIME, request_id, details).await?;
+    }
+    Ok(())
 }
 
 /// Returns whether an earlier run of a sandbox left work that the project does not have.
