@@ -137,7 +137,7 @@ impl AgentAudit {
         })
     }
 
-    /// Returns the commit that was recorded last before it was opened.
+    /// Returns the commit that was recorded last.
     #[must_use]
     pub fn commit(&self) -> Option<&str> {
         self.commit.as_deref()
@@ -173,6 +173,9 @@ impl AgentAudit {
             path: self.path.clone(),
             source,
         })?;
+        if let Some(commit) = commit_of(&line) {
+            self.commit = Some(commit);
+        }
         self.link = Link {
             seq: line.seq,
             hash: line.hash,
@@ -239,10 +242,8 @@ fn check(
         if session.is_some_and(|session| *session != line.session) {
             return Err(damaged());
         }
-        if COMMITS.contains(&line.action.as_str())
-            && let Some(told) = line.details.get("commit").and_then(Value::as_str)
-        {
-            commit = Some(told.to_owned());
+        if let Some(told) = commit_of(&line) {
+            commit = Some(told);
         }
         let chained = Chained {
             session: line.session,
@@ -252,6 +253,14 @@ fn check(
         link = link.follow(text, &chained).map_err(|_| damaged())?;
     }
     Ok((link, commit))
+}
+
+/// Returns where a line says that the session's branch stood.
+fn commit_of(line: &Line) -> Option<String> {
+    let told = line.details.get("commit")?.as_str()?;
+    COMMITS
+        .contains(&line.action.as_str())
+        .then(|| told.to_owned())
 }
 
 /// The actions whose `commit` is where the session's branch stood then.

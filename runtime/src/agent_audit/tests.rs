@@ -144,6 +144,7 @@ fn a_record_goes_on_after_a_restart_and_a_torn_line() {
     let mut commit = entry("git_commit");
     commit.details.insert("commit".to_owned(), json!("aa"));
     audit.append(commit, moment()).unwrap();
+    assert_eq!(audit.commit(), Some("aa"));
     audit.append(entry("two"), moment()).unwrap();
     assert_eq!(verify(&path).unwrap(), 3);
     assert_eq!(open(&scene).unwrap().commit(), Some("aa"));

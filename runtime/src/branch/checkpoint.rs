@@ -12,7 +12,6 @@
 
 use std::ffi::OsString;
 
-use super::commits::Commits;
 use super::git::Call;
 use super::{BranchError, Workspace};
 
@@ -23,9 +22,6 @@ pub struct Checkpoint {
     pub commit: String,
     /// Files that differ from the checkpoint before.
     pub files_changed: u32,
-    /// The commits that it brought: the agent's own, and the one of what it left uncommitted. None if
-    /// the agent went back to an earlier one.
-    pub commits: Commits,
     /// What a person should know about how it came about.
     pub note: Option<String>,
 }
@@ -53,10 +49,14 @@ impl Workspace {
         }
         let before = self.tip.clone();
         self.keep(&commit).await?;
-        let checkpoint = self.since(Some(&before)).await?;
-        Ok(checkpoint.map(|checkpoint| Checkpoint {
+        let files_changed = self
+            .git
+            .files_changed(&self.kept(), &before, &commit)
+            .await?;
+        Ok(Some(Checkpoint {
+            commit,
+            files_changed,
             note: parent.note.map(str::to_owned),
-            ..checkpoint
         }))
     }
 

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::git::Call;
-use super::{BranchError, Checkpoint, Workspace};
+use super::{BranchError, Workspace};
 
 /// One commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -30,22 +30,25 @@ pub struct FileChange {
     pub change: &'static str,
 }
 
-/// Several commits, oldest first.
+/// What the session's branch came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commits {
-    /// The newest of them.
+    /// Where it stands.
+    pub tip: String,
+    /// The newest of the commits that it brought, oldest first: the agent's own, and those of what it left
+    /// uncommitted. None if the agent went back to an earlier one.
     pub shown: Vec<Commit>,
     /// Older ones that are not told.
     pub left_out: u32,
 }
 
 impl Workspace {
-    /// Returns what came after a commit, or after the base if that is not known here; nothing if that is
-    /// where the branch stands.
+    /// Returns what the branch came to after a commit, or after the base if that is not known here; nothing
+    /// if it stands there still.
     ///
     /// # Errors
     /// When git refuses.
-    pub async fn since(&self, from: Option<&str>) -> Result<Option<Checkpoint>, BranchError> {
+    pub async fn commits_since(&self, from: Option<&str>) -> Result<Option<Commits>, BranchError> {
         let kept = self.kept();
         let is_known = match from {
             Some(from) => self.git.commit(&kept, from).await?.is_some(),
@@ -55,16 +58,11 @@ impl Workspace {
         if from == self.tip {
             return Ok(None);
         }
-        Ok(Some(Checkpoint {
-            commit: self.tip.clone(),
-            files_changed: self.git.files_changed(&kept, from, &self.tip).await?,
-            commits: self.commits(from, &self.tip).await?,
-            note: None,
-        }))
+        Ok(Some(self.commits(from, &self.tip).await?))
     }
 
     /// Returns the commits that one commit has beyond another, of the runtime's own repository.
-    pub(super) async fn commits(&self, from: &str, to: &str) -> Result<Commits, BranchError> {
+    async fn commits(&self, from: &str, to: &str) -> Result<Commits, BranchError> {
         let list = |what| {
             Call::new(what, &self.kept())
                 .arguments(["log", "--topo-order", "--reverse", "--no-color"])
@@ -95,7 +93,11 @@ impl Workspace {
         ]);
         let count: usize = self.git.run(count).await?.line().parse().unwrap_or(0);
         let left_out = u32::try_from(count.saturating_sub(shown.len())).unwrap_or(u32::MAX);
-        Ok(Commits { shown, left_out })
+        Ok(Commits {
+            tip: to.to_owned(),
+            shown,
+            left_out,
+        })
     }
 }
 

@@ -149,15 +149,21 @@ async fn a_checkpoint_holds_what_changed() {
             .into(),
     };
     let expected = Checkpoint {
-        commit,
+        commit: commit.clone(),
         files_changed: 4,
-        commits: Commits {
-            shown: vec![only],
-            left_out: 0,
-        },
         note: None,
     };
     assert_eq!(first, expected);
+    let commits = Commits {
+        tip: commit.clone(),
+        shown: vec![only],
+        left_out: 0,
+    };
+    for from in [None, Some("not a commit"), Some(workspace.base())] {
+        let since = workspace.commits_since(from).await.unwrap();
+        assert_eq!(since.as_ref(), Some(&commits), "{from:?}");
+    }
+    assert_eq!(workspace.commits_since(Some(&commit)).await.unwrap(), None);
     assert_eq!(workspace.checkpoint("nothing").await.unwrap(), None);
     let show = |format: &str| {
         let format = format!("--format={format}");

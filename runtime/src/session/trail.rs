@@ -20,8 +20,6 @@ pub(super) const RUNTIME: &str = "loki";
 #[derive(Clone, Debug)]
 pub(super) struct Trail {
     audit: Arc<Mutex<AgentAudit>>,
-    /// The commit that an earlier run recorded last.
-    commit: Option<String>,
 }
 
 impl Trail {
@@ -31,14 +29,14 @@ impl Trail {
         let audit =
             tokio::task::spawn_blocking(move || AgentAudit::open(&folder, &project)).await??;
         Ok(Self {
-            commit: audit.commit().map(str::to_owned),
             audit: Arc::new(Mutex::new(audit)),
         })
     }
 
-    /// Returns the commit that an earlier run recorded last.
-    pub(super) fn commit(&self) -> Option<&str> {
-        self.commit.as_deref()
+    /// Returns the commit that was recorded last, by this run or an earlier one.
+    pub(super) fn commit(&self) -> Option<String> {
+        let audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        audit.commit().map(str::to_owned)
     }
 
     /// Adds one line, durable when this returns, and returns a note if a person should know

@@ -18,7 +18,7 @@ use super::stop::Request;
 use super::trail::{RUNTIME, Trail};
 use super::{committed, publication, questions};
 use crate::agent_audit::AgentAuditError;
-use crate::branch::{BranchError, Checkpoint, Credential, Protection, Workspace};
+use crate::branch::{BranchError, Credential, Protection, Workspace};
 use crate::clock;
 use crate::folder::{FolderError, SessionFolder};
 use crate::operation::CounterError;
@@ -115,10 +115,7 @@ impl<'work> Workshop<'work> {
                 trail,
                 workspace,
             };
-            // An earlier run may have kept commits and ended before they were recorded.
-            if let Some(missed) = workshop.workspace.since(trail.commit()).await? {
-                workshop.tell_commits(missed).await?;
-            }
+            workshop.tell_commits().await?;
             return Ok(Some(workshop));
         }
         folder.renew()?;
@@ -158,13 +155,22 @@ impl<'work> Workshop<'work> {
         let Some(checkpoint) = checkpoint else {
             return Ok(0);
         };
-        let files_changed = checkpoint.files_changed;
-        self.tell_commits(checkpoint).await?;
-        Ok(files_changed)
+        self.tell_commits().await?;
+        if let Some(note) = checkpoint.note {
+            let event = NewEvent::new("note", json!({ "text": note }));
+            self.live.happened(vec![event]).await?;
+        }
+        Ok(checkpoint.files_changed)
     }
 
-    /// Records the commits of a checkpoint.
-    async fn tell_commits(&self, checkpoint: Checkpoint) -> Result<(), WorkError> {
+    /// Records each commit that was kept and is not recorded yet: those of the last checkpoint, and those
+    /// whose record something came between, such as the end of the runtime.
+    async fn tell_commits(&self) -> Result<(), WorkError> {
+        let recorded = self.trail.commit();
+        let since = self.workspace.commits_since(recorded.as_deref()).await?;
+        let Some(commits) = since else {
+            return Ok(());
+        };
         let agent = self.live.assignment().provider.name();
         let mut events = Vec::new();
         for (action, details) in committed::records(&checkpoint) {
@@ -218,6 +224,7 @@ impl<'work> Workshop<'work> {
             Protection::On
         };
         let handed_over = async {
+            self.tell_commits().await?;
             match self.may_hand_over(protection, gatekeeper).await? {
                 Passage::Open => {
                     self.finish_verifying(is_done).await?;

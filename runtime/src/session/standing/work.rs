@@ -9,7 +9,7 @@ use config::contract::session::{HandOff, HandOffPlace};
 use serde_json::json;
 
 use crate::approval::rules::{self, Freedom};
-use crate::branch::{Checkpoint, Protection, Workspace};
+use crate::branch::{Protection, Workspace};
 use crate::clock;
 use crate::folder::SessionFolder;
 use crate::project::Project;
@@ -45,10 +45,6 @@ impl Work {
             let workspace = Workspace::reopen(sandbox, &folder, project, branch).await?;
             // Where nothing was done, a fresh clone is of more use.
             if earlier.hand_off.is_none() || workspace.tip() != workspace.base() {
-                // An earlier run may have kept commits and ended before they were recorded.
-                if let Some(missed) = workspace.since(trail.commit()).await? {
-                    tell_commits(&trail, &missed, None).await?;
-                }
                 return Ok(Self {
                     folder,
                     trail,
@@ -74,7 +70,7 @@ impl Work {
         request_id: Option<&RequestId>,
     ) -> Result<HandOff, WorkError> {
         let message = format!("sandbox {name}");
-        let checkpoint = self.workspace.checkpoint(&message).await?;
+        self.workspace.checkpoint(&message).await?;
         let refused = self.workspace.take_refused();
         if !refused.is_empty() {
             let details = json!({ "files": refused });
@@ -82,9 +78,7 @@ impl Work {
                 .add("files_refused", RUNTIME, request_id, details)
                 .await?;
         }
-        if let Some(checkpoint) = checkpoint {
-            tell_commits(&self.trail, &checkpoint, request_id).await?;
-        }
+        committed::tell(&self.trail, &self.workspace, request_id).await?;
         let hand_off = match self.why_kept_back(agency).await? {
             Some(why) => self.workspace.kept_back(&why),
             None => self.workspace.hand_over(Protection::On).await?,
@@ -124,17 +118,6 @@ impl Work {
             found.join(", ")
         )))
     }
-}
-
-async fn tell_commits(
-    trail: &Trail,
-    checkpoint: &Checkpoint,
-    request_id: Option<&RequestId>,
-) -> Result<(), WorkError> {
-    for (action, details) in committed::records(checkpoint) {
-        trail.add(action, RUNTIME, request_id, details).await?;
-    }
-    Ok(())
 }
 
 /// Returns whether an earlier run of a sandbox left work that the project does not have.
