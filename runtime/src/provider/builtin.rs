@@ -92,7 +92,8 @@ pub(super) static BUILT_IN: [BuiltIn; 4] = [
     },
     BuiltIn {
         name: "opencode",
-        command: &["opencode", "acp"],
+        // It speaks with a service of its own by TCP.
+        command: &["opencode", "acp", "--port", "{port}"],
         asking: None,
         unasked: &[],
         asks: Some((Asks::Acp, [1, 0, 0])),

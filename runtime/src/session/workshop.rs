@@ -74,6 +74,9 @@ pub(super) enum WorkError {
     /// What ran for the session cannot be ended.
     #[error(transparent)]
     Orphans(#[from] OrphanError),
+    /// A program that serves itself would have no port.
+    #[error("cannot find a free port of loopback for the agent's program: {0}")]
+    Port(io::Error),
     /// A task of the runtime was lost.
     #[error("a task of the runtime was lost: {0}")]
     Lost(#[from] JoinError),
@@ -173,7 +176,7 @@ impl<'work> Workshop<'work> {
         };
         let agent = self.live.assignment().provider.name();
         let mut events = Vec::new();
-        for (action, details) in committed::records(&checkpoint) {
+        for (action, details) in committed::records(&commits) {
             self.trail
                 .tell(self.live, action, agent, details.clone())
                 .await?;
@@ -183,9 +186,6 @@ impl<'work> Workshop<'work> {
                 action
             };
             events.push(NewEvent::new(event, details));
-        }
-        if let Some(note) = checkpoint.note {
-            events.push(NewEvent::new("note", json!({ "text": note })));
         }
         self.live.happened(events).await?;
         Ok(())
