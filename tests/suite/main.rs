@@ -62,6 +62,7 @@ mod promises;
 mod protocols;
 mod provider;
 mod providers;
+mod provider_faults;
 mod publishing;
 mod refusals;
 mod reload;
