@@ -72,8 +72,16 @@ fn is_agent_audit(path: &str) -> bool {
 }
 
 /// Files and folders in which agents look for their settings.
-pub(crate) const AGENTS_SETTINGS: [&str; 5] =
-    [".agents", ".claude", ".codex", ".gemini", ".mcp.json"];
+pub(crate) const AGENTS_SETTINGS: [&str; 8] = [
+    ".agents",
+    ".claude",
+    ".codex",
+    ".gemini",
+    ".mcp.json",
+    ".opencode",
+    "opencode.json",
+    "opencode.jsonc",
+];
 
 /// Most paths in one call: what a program can be given as arguments is bounded.
 const PATHS_MAX: usize = 100;
