@@ -126,13 +126,19 @@ impl AgentAudit {
         file.set_len(length)
             .and_then(|()| private::sync_parent(&path))
             .map_err(|source| failed("open", source))?;
+        let view = View::new(project);
+        if length > 0
+            && let Err(error) = view.catch_up(folder.session(), &text)
+        {
+            tracing::info!(session = %folder.session(), %error, "agent audit not caught up");
+        }
         Ok(Self {
             file,
             session: folder.session().clone(),
             link,
             length,
             commit,
-            view: Some(View::new(project)),
+            view: Some(view),
             path,
         })
     }
