@@ -103,6 +103,8 @@ pub struct Jail {
     pub allow_advisory: bool,
     /// Whether a session must not start unless every layer is there.
     pub require_enforcement: bool,
+    /// Most memory that a git of the runtime uses, in bytes.
+    pub git_memory_bytes_max: u64,
 }
 
 impl RuntimeSettings {
@@ -230,6 +232,10 @@ fn jail(reader: &mut Reader) -> Jail {
         connect_ports,
         allow_advisory: reader.value(&Key::new("jail.allow_advisory"), false),
         require_enforcement: reader.value(&Key::new("jail.require_enforcement"), false),
+        git_memory_bytes_max: reader.value(
+            &Key::new("jail.git_memory_bytes_max"),
+            4 * 1024 * 1024 * 1024,
+        ),
     }
 }
 

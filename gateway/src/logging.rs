@@ -23,7 +23,10 @@ pub fn begin(log: Log) {
         // Scanners would fill the log with their own broken handshakes and hang-ups.
         .with_target("pingora_core", LevelFilter::OFF)
         .with_target("pingora_proxy", LevelFilter::OFF);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // A line that cannot be written is lost; complaining about it would panic where a disk is full.
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     let registry = tracing_subscriber::registry();
     match log.format {
         LogFormat::Text => registry

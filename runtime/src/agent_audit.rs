@@ -31,6 +31,8 @@ pub struct AgentAudit {
     link: Link,
     /// Bytes of whole lines.
     length: u64,
+    /// The commit that was recorded last.
+    commit: Option<String>,
     /// Where the project's owner sees the record; none after it failed.
     view: Option<View>,
 }
@@ -119,19 +121,32 @@ impl AgentAudit {
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |end| end + 1);
         text.truncate(whole);
-        let link = check(&path, &text, Some(folder.session()))?;
+        let (link, commit) = check(&path, &text, Some(folder.session()))?;
         let length = u64::try_from(whole).unwrap_or(u64::MAX);
         file.set_len(length)
             .and_then(|()| private::sync_parent(&path))
             .map_err(|source| failed("open", source))?;
+        let view = View::new(project);
+        if length > 0
+            && let Err(error) = view.catch_up(folder.session(), &text)
+        {
+            tracing::info!(session = %folder.session(), %error, "agent audit not caught up");
+        }
         Ok(Self {
             file,
             session: folder.session().clone(),
             link,
             length,
-            view: Some(View::new(project)),
+            commit,
+            view: Some(view),
             path,
         })
+    }
+
+    /// Returns the commit that was recorded last.
+    #[must_use]
+    pub fn commit(&self) -> Option<&str> {
+        self.commit.as_deref()
     }
 
     /// Adds one line, durable when this returns. Blocks on the disk.
@@ -164,6 +179,9 @@ impl AgentAudit {
             path: self.path.clone(),
             source,
         })?;
+        if let Some(commit) = commit_of(&line) {
+            self.commit = Some(commit);
+        }
         self.link = Link {
             seq: line.seq,
             hash: line.hash,
@@ -208,12 +226,18 @@ pub fn verify(path: &Path) -> Result<u64, AgentAuditError> {
         path: path.to_owned(),
         source,
     })?;
-    Ok(check(path, &text, None)?.seq)
+    Ok(check(path, &text, None)?.0.seq)
 }
 
-/// Follows the chain through whole lines, which must all be of the session if one is named.
-fn check(path: &Path, text: &[u8], session: Option<&SessionId>) -> Result<Link, AgentAuditError> {
+/// Follows the chain through whole lines, which must all be of the session if one is named. Returns its
+/// end, and the last commit that a line tells of.
+fn check(
+    path: &Path,
+    text: &[u8],
+    session: Option<&SessionId>,
+) -> Result<(Link, Option<String>), AgentAuditError> {
     let mut link = Link::default();
+    let mut commit = None;
     for text in text.split_inclusive(|byte| *byte == b'\n') {
         let number = link.seq + 1;
         let damaged = || AgentAuditError::Damaged {
@@ -224,6 +248,9 @@ fn check(path: &Path, text: &[u8], session: Option<&SessionId>) -> Result<Link, 
         if session.is_some_and(|session| *session != line.session) {
             return Err(damaged());
         }
+        if let Some(told) = commit_of(&line) {
+            commit = Some(told);
+        }
         let chained = Chained {
             session: line.session,
             seq: line.seq,
@@ -231,8 +258,19 @@ fn check(path: &Path, text: &[u8], session: Option<&SessionId>) -> Result<Link, 
         };
         link = link.follow(text, &chained).map_err(|_| damaged())?;
     }
-    Ok(link)
+    Ok((link, commit))
 }
+
+/// Returns where a line says that the session's branch stood.
+fn commit_of(line: &Line) -> Option<String> {
+    let told = line.details.get("commit")?.as_str()?;
+    COMMITS
+        .contains(&line.action.as_str())
+        .then(|| told.to_owned())
+}
+
+/// The actions whose `commit` is where the session's branch stood then.
+const COMMITS: [&str; 2] = ["git_commit", "git_reset"];
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod clone;
+mod commits;
 mod diff;
 mod findings;
 mod forward;
@@ -24,6 +25,7 @@ use crate::project::Project;
 use crate::sandbox::SandboxError;
 
 pub use checkpoint::Checkpoint;
+pub use commits::{Commit, Commits, FileChange};
 pub use findings::{Findings, Secret};
 pub use hand_off::Protection;
 pub(crate) use harvest::AGENTS_SETTINGS;

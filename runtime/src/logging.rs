@@ -16,6 +16,8 @@ pub fn install(
     let lines = fmt()
         .with_max_level(level(log.level))
         .with_writer(std::io::stderr)
+        // A line that cannot be written is lost; complaining about it would panic where a disk is full.
+        .log_internal_errors(false)
         .with_target(false);
     match log.format {
         LogFormat::Text => lines.with_ansi(false).try_init()?,

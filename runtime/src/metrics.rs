@@ -1,7 +1,10 @@
 //! The figures behind the nine families of `/metrics` that the runtime knows. Pure.
 
 use config::contract::figures::{Figures, TaskCounts};
+use config::contract::registry::TaskStatus;
 use config::contract::session::SessionState;
+
+use crate::store::{BoardCount, status_of};
 
 /// What the figures need to know of one live session.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,16 +21,21 @@ pub struct LiveFigures {
     pub uptime_seconds: f64,
 }
 
-/// Returns the figures over the live sessions (newest first), the cost of all kept sessions as far
-/// as it is known, and the number of events ever recorded.
+/// Returns the figures over the live sessions (newest first), the tasks of the board, the cost of all
+/// kept sessions as far as it is known, and the number of events ever recorded.
 #[must_use]
-pub fn figures(live: &[LiveFigures], cost_usd: f64, events_total: u64) -> Figures {
+pub fn figures(
+    live: &[LiveFigures],
+    board: &[BoardCount],
+    cost_usd: f64,
+    events_total: u64,
+) -> Figures {
     let newest = live.first();
     Figures {
         session_status: status_number(live.iter().map(|session| session.state)),
         iteration_current: newest.map_or(0, |session| u64::from(session.iteration)),
         iteration_max: newest.map_or(0, |session| u64::from(session.iterations_max)),
-        tasks: tasks(live),
+        tasks: tasks(live, board),
         agents_active: live.iter().filter(|session| session.at_work).count() as u64,
         agents_total: live.len() as u64,
         cost_usd,
@@ -54,22 +62,19 @@ pub fn status_number(states: impl Iterator<Item = SessionState>) -> u8 {
     number
 }
 
-/// Counts the task of each live session: its PRD.
-fn tasks(live: &[LiveFigures]) -> TaskCounts {
+/// Counts the tasks of the board, and the task of each live session: its PRD.
+fn tasks(live: &[LiveFigures], board: &[BoardCount]) -> TaskCounts {
+    let sessions = live.iter().map(|session| (status_of(session.state), 1));
+    let board = board.iter().map(|tasks| (tasks.status, tasks.count));
     let mut counts = TaskCounts::default();
-    for session in live {
-        match session.state {
-            SessionState::Created => counts.pending += 1,
-            SessionState::Preparing
-            | SessionState::Running
-            | SessionState::Paused
-            | SessionState::WaitingApproval
-            | SessionState::Verifying => counts.in_progress += 1,
-            SessionState::Completed => counts.completed += 1,
-            SessionState::Failed | SessionState::Stopped | SessionState::Expired => {
-                counts.failed += 1;
-            }
-        }
+    for (status, count) in sessions.chain(board) {
+        let counted = match status {
+            TaskStatus::Pending => &mut counts.pending,
+            TaskStatus::InProgress => &mut counts.in_progress,
+            TaskStatus::Completed => &mut counts.completed,
+            TaskStatus::Failed => &mut counts.failed,
+        };
+        *counted = counted.saturating_add(count);
     }
     counts
 }
@@ -77,9 +82,10 @@ fn tasks(live: &[LiveFigures]) -> TaskCounts {
 #[cfg(test)]
 mod tests {
     use config::contract::figures::{Figures, TaskCounts};
+    use config::contract::registry::TaskStatus;
     use config::contract::session::SessionState;
 
-    use super::{LiveFigures, figures, status_number};
+    use super::{BoardCount, LiveFigures, figures, status_number};
 
     fn live(state: SessionState, iteration: u32, at_work: bool) -> LiveFigures {
         LiveFigures {
@@ -98,7 +104,7 @@ mod tests {
             events_total: 42,
             ..Figures::default()
         };
-        assert_eq!(figures(&[], 1.5, 42), expected);
+        assert_eq!(figures(&[], &[], 1.5, 42), expected);
     }
 
     #[test]
@@ -123,9 +129,27 @@ mod tests {
             events_total: 7,
             uptime_seconds: 0.0,
         };
-        assert_eq!(figures(&sessions, 0.0, 7), expected);
-        let newest = figures(&sessions[1..], 0.0, 7);
+        assert_eq!(figures(&sessions, &[], 0.0, 7), expected);
+        let newest = figures(&sessions[1..], &[], 0.0, 7);
         assert_eq!((newest.iteration_current, newest.iteration_max), (3, 13));
+        let of = |project: Option<&str>, status, count| BoardCount {
+            project: project.map(str::to_owned),
+            status,
+            count,
+        };
+        let board = [
+            of(None, TaskStatus::Pending, 4),
+            of(Some("/a"), TaskStatus::Pending, 2),
+            of(Some("/a"), TaskStatus::Completed, 3),
+            of(None, TaskStatus::Failed, 1),
+        ];
+        let expected = TaskCounts {
+            pending: 7,
+            in_progress: 2,
+            completed: 3,
+            failed: 1,
+        };
+        assert_eq!(figures(&sessions, &board, 0.0, 7).tasks, expected);
     }
 
     #[test]

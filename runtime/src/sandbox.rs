@@ -445,6 +445,7 @@ impl Sandbox {
 
     fn policy(&self, confined: Confined, files: &Files, group: String) -> Policy {
         Policy {
+            limits: confined.limits(),
             sandbox: confined.room.map(|room| {
                 let door = room.way_out.is_some().then(|| files.door.clone());
                 let control = room.kept.then(|| files.control.clone());

@@ -264,6 +264,7 @@ pub(crate) fn settings() -> config::runtime::Jail {
         connect_ports: vec![443],
         allow_advisory: false,
         require_enforcement: false,
+        git_memory_bytes_max: 4 * 1024 * 1024 * 1024,
     }
 }
 

@@ -24,6 +24,7 @@ mod asking;
 mod attended;
 mod budget;
 mod carry;
+mod committed;
 mod draft;
 mod ending;
 mod orphans;

@@ -30,6 +30,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::watch;
 
 pub use approvals::{Decider, NewApproval, StoredApproval};
+pub use board::BoardCount;
 pub use events::NewEvent;
 pub use learnings::{Learned, LearningQuestion, any_word, words};
 pub use processes::Process;

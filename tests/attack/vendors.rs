@@ -15,6 +15,8 @@ use tests::model_api::{INPUT_TOKENS, ModelApi, OUTPUT_TOKENS};
 use tests::poll;
 use tests::process;
 
+mod acp;
+
 const COMMAND: &str = "echo made >made.txt";
 
 fn deployment(builder: Builder, package: &Path, api: &ModelApi) -> Deployment {
@@ -60,19 +62,20 @@ fn run(deployment: &Deployment, api: &ModelApi) -> (Value, Vec<Value>) {
     );
     let branch = view["branch"].as_str().unwrap();
     assert_eq!(project.file_at(branch, "made.txt").trim(), "made");
-    let usage = &view["usage"];
-    assert_eq!(
-        usage["input_tokens"],
-        INPUT_TOKENS.iter().sum::<u64>(),
-        "{usage}"
-    );
-    assert_eq!(
-        usage["output_tokens"],
-        OUTPUT_TOKENS.iter().sum::<u64>(),
-        "{usage}"
-    );
-    assert_eq!(usage["tool_calls"], 1, "{usage}");
+    assert_eq!(view["usage"]["tool_calls"], 1, "{view:#}");
     (view, events)
+}
+
+/// Asserts that the tokens of both answers were counted.
+fn assert_counted(view: &Value) {
+    let usage = &view["usage"];
+    let (input, output) = (INPUT_TOKENS.iter().sum(), OUTPUT_TOKENS.iter().sum());
+    assert_eq!(tokens(usage), (input, output), "{usage}");
+}
+
+fn tokens(usage: &Value) -> (u64, u64) {
+    let count = |name: &str| usage[name].as_u64().unwrap();
+    (count("input_tokens"), count("output_tokens"))
 }
 
 fn of_kind<'events>(events: &'events [Value], kind: &str) -> Vec<&'events Value> {
@@ -98,6 +101,7 @@ fn claude_does_what_the_script_says_and_is_counted_right() {
     let api = ModelApi::running(COMMAND);
     let deployment = claude(Deployment::builder(), &api);
     let (view, events) = run(&deployment, &api);
+    assert_counted(&view);
     let calls = of_kind(&events, "tool_call");
     assert_eq!(calls.len(), 1, "{events:#?}");
     assert_eq!(calls[0]["tool"], "Bash");
@@ -152,6 +156,7 @@ fn codex_does_what_the_script_says_and_its_unknown_cost_is_null() {
     let lines = "providers.codex.dialect = \"codex\"\n";
     let deployment = codex(Deployment::builder(), &api, &exec, lines);
     let (view, events) = run(&deployment, &api);
+    assert_counted(&view);
     let commands = of_kind(&events, "command");
     assert_eq!(commands.len(), 1, "{events:#?}");
     assert_eq!(commands[0]["exit_code"], 0, "{:#?}", commands[0]);
@@ -165,6 +170,7 @@ fn codex_in_a_conversation_does_what_the_script_says() {
     let api = ModelApi::running(COMMAND);
     let deployment = codex(Deployment::builder(), &api, &["app-server"], APP_SERVER);
     let (view, events) = run(&deployment, &api);
+    assert_counted(&view);
     let commands = of_kind(&events, "command");
     assert_eq!(commands.len(), 1, "{events:#?}");
     assert_eq!(commands[0]["exit_code"], 0, "{:#?}", commands[0]);

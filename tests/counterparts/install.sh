@@ -121,6 +121,8 @@ install() {
         vendors)
             node_package @anthropic-ai/claude-code 2.1.332
             node_package @openai/codex 0.169.0
+            node_package @google/gemini-cli 0.61.0
+            node_package opencode-ai 1.18.33
             ;;
         load)
             system haproxy haproxy

@@ -21,6 +21,12 @@ impl Agent {
         Self(format!("set -u\ncat >/dev/null\n{lines}\n"))
     }
 
+    /// Does these lines without reading its standard input first: that may be a conversation.
+    #[must_use]
+    pub fn conversing(lines: &str) -> Self {
+        Self(format!("set -u\n{lines}\n"))
+    }
+
     /// Repairs the sample project: the very script of the demo.
     ///
     /// # Panics

@@ -463,6 +463,10 @@ impl Drop for Deployment {
             for program in ["loki-gateway", "loki-runtime"] {
                 report(program, &self.log(program));
             }
+            // One that does not end is what the test may have found.
+            for child in [&mut self.gateway, &mut self.runtime] {
+                let _killed = child.take().map(|mut child| (child.kill(), child.wait()));
+            }
         }
         let _codes = (self.stop_gateway(), self.stop_runtime());
     }

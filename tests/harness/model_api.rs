@@ -1,4 +1,4 @@
-//! A model provider's API with a script: one tool call, then an end, in the words of two vendors. It
+//! A model provider's API with a script: one tool call, then an end, in the words of three vendors. It
 //! stands in for what costs money and cannot be repeated; the programs that speak with it are real.
 
 use std::io::{Read, Write};
@@ -103,6 +103,12 @@ fn serve(mut stream: TcpStream, command: &str, log: &Mutex<Vec<String>>, held: &
         stream_of(&messages(&request, command))
     } else if line.starts_with("POST") && line.contains("/responses") {
         stream_of(&responses(&request, command))
+    } else if line.starts_with("POST") && line.contains("eamGenerateContent") {
+        stream_of(&[content(&request, command)])
+    } else if line.starts_with("POST") && line.contains(":generateContent") {
+        plain(200, &content(&request, command))
+    } else if line.starts_with("POST") && line.contains(":countTokens") {
+        plain(200, &json!({ "totalTokens": 1 }))
     } else {
         plain(404, &json!({ "error": { "message": "not in the script" } }))
     };
@@ -155,8 +161,9 @@ fn stream_of(events: &[Value]) -> String {
     let body: String = events
         .iter()
         .map(|event| {
-            let name = event["type"].as_str().unwrap_or_default();
-            format!("event: {name}\ndata: {event}\n\n")
+            let name = event["type"].as_str();
+            let name = name.map_or_else(String::new, |name| format!("event: {name}\n"));
+            format!("{name}data: {event}\n\n")
         })
         .collect();
     format!(
@@ -178,8 +185,14 @@ fn messages(request: &Value, command: &str) -> Vec<Value> {
     };
     let (block, delta) = if works {
         let input = json!({ "command": command, "description": "work" }).to_string();
+        // Two programs' names of the same tool.
+        let name = if request["tools"].to_string().contains("\"Bash\"") {
+            "Bash"
+        } else {
+            "bash"
+        };
         (
-            json!({"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}}),
+            json!({"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}),
             json!({"type": "input_json_delta", "partial_json": input}),
         )
     } else {
@@ -232,4 +245,34 @@ fn responses(request: &Value, command: &str) -> Vec<Value> {
                 "output_tokens": output, "output_tokens_details": {"reasoning_tokens": 0},
                 "total_tokens": input + output}}}),
     ]
+}
+
+/// Answers as Google's Gemini API does, in one piece.
+fn content(request: &Value, command: &str) -> Value {
+    let has_tools = request["tools"].to_string().contains("run_shell_command");
+    let is_done = request["contents"].to_string().contains("functionResponse");
+    let part = if has_tools && !is_done {
+        let arguments = json!({ "command": command, "description": "work" });
+        json!({"functionCall": {"name": "run_shell_command", "args": arguments}})
+    } else if request["generationConfig"]["responseMimeType"] == "application/json" {
+        // Which model is to work, and whose turn it is.
+        let choice = json!({"reasoning": "It is plain.", "model_choice": "flash",
+            "complexity_reasoning": "It is plain.", "complexity_score": 1, "next_speaker": "user"});
+        json!({"text": choice.to_string()})
+    } else {
+        json!({"text": "It is done."})
+    };
+    let (input, output) = if has_tools {
+        let at = usize::from(is_done);
+        (INPUT_TOKENS[at], OUTPUT_TOKENS[at])
+    } else {
+        (0, 0)
+    };
+    json!({
+        "candidates": [{"index": 0, "finishReason": "STOP",
+            "content": {"role": "model", "parts": [part]}}],
+        "usageMetadata": {"promptTokenCount": input, "candidatesTokenCount": output,
+            "totalTokenCount": input + output},
+        "modelVersion": "scripted",
+    })
 }

@@ -65,6 +65,8 @@ fn tasks_are_made_changed_moved_and_recorded() {
         .map(|task| &task["title"])
         .collect();
     assert_eq!(titles, ["Now.", "Later."]);
+    let status = client.get("/api/status").with_status(200).json();
+    assert_eq!(status["pending_tasks"], 1, "{status:#}");
     let pending = client
         .get("/api/tasks?status=pending")
         .with_status(200)

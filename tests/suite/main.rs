@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
 
+mod agent_actions;
 mod agent_trail;
 mod approvals;
 mod asking;
@@ -37,6 +38,7 @@ mod events;
 mod exchange;
 mod federation;
 mod floods;
+mod full_disk;
 mod guarded_names;
 mod header_hygiene;
 mod hostile_repositories;
@@ -60,6 +62,7 @@ mod projects;
 mod promises;
 mod protocols;
 mod provider;
+mod provider_faults;
 mod providers;
 mod publishing;
 mod refusals;

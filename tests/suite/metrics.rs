@@ -166,6 +166,68 @@ fn the_values_are_true_over_three_sessions() {
     assert!(after.value("loki_events_total") > events);
 }
 
+/// Pending, in progress, completed and failed tasks.
+fn tasks(client: &Client) -> [f64; 4] {
+    let exposition = Exposition::of(client);
+    ["pending", "in_progress", "completed", "failed"]
+        .map(|status| exposition.value(&format!("loki_tasks_total{{status=\"{status}\"}}")))
+}
+
+#[test]
+fn tasks_are_counted_by_status_as_they_are_made_moved_ended_and_over_a_restart() {
+    let mut deployment = Deployment::builder()
+        .with_provider("claude", Agent::never_ending())
+        .with_runtime_settings("sessions.live_max = 1\n")
+        .start();
+    let client = deployment.client();
+    assert_eq!(tasks(&client), [0.0; 4]);
+    let made: Vec<String> = (0..5)
+        .map(|number| {
+            let task = serde_json::json!({"title": format!("Task {number}.")});
+            let answer = client.post("/api/tasks", &task).with_status(201);
+            let path = format!("/api/tasks/{}", answer.json()["id"].as_str().unwrap());
+            assert_eq!(tasks(&client), [f64::from(number + 1), 0.0, 0.0, 0.0]);
+            path
+        })
+        .collect();
+    let to = |task: usize, status: &str| {
+        let body = serde_json::json!({ "status": status });
+        let path = format!("{}/move", made[task]);
+        let _moved = client.post(&path, &body).with_status(200);
+        tasks(&client)
+    };
+    assert_eq!(to(0, "in_progress"), [4.0, 1.0, 0.0, 0.0]);
+    assert_eq!(to(1, "in_progress"), [3.0, 2.0, 0.0, 0.0]);
+    assert_eq!(to(0, "completed"), [3.0, 1.0, 1.0, 0.0]);
+    assert_eq!(to(1, "failed"), [3.0, 0.0, 1.0, 1.0]);
+    assert_eq!(to(1, "pending"), [4.0, 0.0, 1.0, 0.0]);
+    assert_eq!(to(1, "failed"), [3.0, 0.0, 1.0, 1.0]);
+    let _gone = client.request("DELETE", &made[4]).send().with_status(204);
+    assert_eq!(tasks(&client), [2.0, 0.0, 1.0, 1.0]);
+
+    // A live session's PRD is a task, too: one works, the next one waits for its place.
+    let works = deployment.start_session(&client, deployment.project("one").path());
+    let _view = deployment.session_in(&client, &works, &["running"]);
+    let waits = deployment.start_session(&client, deployment.project("two").path());
+    assert_eq!(tasks(&client), [3.0, 1.0, 1.0, 1.0]);
+    for kills in [true, false] {
+        if kills {
+            deployment.kill_runtime();
+        } else {
+            assert_eq!(deployment.stop_runtime(), Some(0));
+        }
+        deployment.start_runtime();
+        let _view = deployment.session_in(&client, &works, &["running"]);
+        assert_eq!(tasks(&client), [3.0, 1.0, 1.0, 1.0]);
+    }
+    for id in [&works, &waits] {
+        let stop = format!("/api/sessions/{id}/stop");
+        let _stopped = client.request("POST", &stop).send();
+        let _view = deployment.session_in(&client, id, &["stopped"]);
+    }
+    assert_eq!(tasks(&client), [2.0, 0.0, 1.0, 1.0]);
+}
+
 #[test]
 fn the_event_counter_survives_the_runtime() {
     let mut deployment = Deployment::builder()

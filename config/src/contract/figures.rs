@@ -8,8 +8,9 @@ pub const PATH: &str = "/internal/figures";
 /// The values behind the nine families of `/metrics` that the runtime knows.
 ///
 /// Status is 1 if any session runs, else 2 if any is paused or waits, else 0. Iteration, its
-/// maximum and the uptime are those of the most recently started live session, else 0. Tasks and
-/// agents are summed over live sessions, cost over all kept ones; events is a persistent counter.
+/// maximum and the uptime are those of the most recently started live session, else 0. Tasks are
+/// those of the board and of live sessions, agents are summed over live sessions, cost over all kept
+/// ones; events is a persistent counter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figures {

@@ -36,7 +36,7 @@ pub(crate) fn add(registry: &Registry, figures: &Figures) {
     gauges(
         registry,
         "loki_tasks_total",
-        "Tasks by status, summed over live sessions.",
+        "Tasks by status: those of the board and of live sessions.",
         "status",
         &[
             ("pending", tasks.pending as f64),

@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
@@ -37,7 +38,9 @@ pub(crate) fn converse(
     // Whoever is gone already does not need to be told.
     drop(runtime.shutdown(Shutdown::Both));
     let status = child.wait().map_err(told)?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    // As a shell has it: 128 + n after signal n.
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    let code = code.and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn lower(limits: &Limits) -> io::Result<()> {
     lower_one(Resource::Core, Some(0))?;
     lower_one(Resource::Nofile, limits.open_files)?;
     lower_one(Resource::Fsize, limits.file_size_bytes)?;
+    lower_one(Resource::Data, limits.memory_bytes)?;
     lower_one(Resource::Nproc, limits.processes)
 }
 

@@ -78,6 +78,9 @@ pub struct Limits {
     pub file_size_bytes: Option<u64>,
     /// Processes of the **user**, those outside the jail included.
     pub processes: Option<u64>,
+    /// Memory of one process that is its own: heap and private mappings, in bytes.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
 }
 
 /// Says why a policy cannot be used.

@@ -139,9 +139,41 @@ fn a_record_goes_on_after_a_restart_and_a_torn_line() {
     let mut torn = fs::read(&path).unwrap();
     torn.extend_from_slice(b"{\"timestamp\":\"2026");
     fs::write(&path, torn).unwrap();
-    open(&scene)
-        .unwrap()
-        .append(entry("two"), moment())
-        .unwrap();
-    assert_eq!(verify(&path).unwrap(), 2);
+    let mut audit = open(&scene).unwrap();
+    assert_eq!(audit.commit(), None);
+    let mut commit = entry("git_commit");
+    commit.details.insert("commit".to_owned(), json!("aa"));
+    audit.append(commit, moment()).unwrap();
+    assert_eq!(audit.commit(), Some("aa"));
+    audit.append(entry("two"), moment()).unwrap();
+    assert_eq!(verify(&path).unwrap(), 3);
+    assert_eq!(open(&scene).unwrap().commit(), Some("aa"));
+}
+
+#[test]
+fn what_an_earlier_run_could_not_show_any_more_is_shown_by_the_next() {
+    let scene = Scene::new();
+    let shown = scene.project_path().join(".loki/logs/agent-audit.jsonl");
+    let mut audit = open(&scene).unwrap();
+    for action in ["one", "two", "three"] {
+        audit.append(entry(action), moment()).unwrap();
+    }
+    let whole = fs::read_to_string(&shown).unwrap();
+    let ends: Vec<usize> = whole.match_indices('\n').map(|(end, _)| end + 1).collect();
+    let other = whole.replace("sess-1", "sess-2");
+    // Ended behind a line, within one, and before the first; and another session's lines stand between.
+    for end in [ends[2], ends[1], ends[0], ends[1] + 9, 5, 0] {
+        fs::write(&shown, &whole[..end]).unwrap();
+        open(&scene).unwrap();
+        assert_eq!(fs::read_to_string(&shown).unwrap(), whole, "{end}");
+    }
+    fs::write(&shown, format!("{}{other}", &whole[..ends[0]])).unwrap();
+    open(&scene).unwrap();
+    let expected = format!("{}{other}{}", &whole[..ends[0]], &whole[ends[0]..]);
+    assert_eq!(fs::read_to_string(&shown).unwrap(), expected);
+    // What somebody changed is not mended.
+    let changed = whole[..ends[1]].replace("\"two\"", "\"tow\"");
+    fs::write(&shown, &changed).unwrap();
+    open(&scene).unwrap();
+    assert_eq!(fs::read_to_string(&shown).unwrap(), changed);
 }

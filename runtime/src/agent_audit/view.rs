@@ -3,10 +3,13 @@
 //! Invariant: nothing is ever written through a link that lies in the project, and what git sees of
 //! the project does not change: `.loki/.gitignore` hides the folder.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+use config::contract::agent_audit::Chained;
+use config::contract::id::SessionId;
 use rustix::fs::{FileType, Mode, OFlags, fstat, mkdirat, open, openat};
 use rustix::io::Errno;
 
@@ -33,21 +36,80 @@ impl View {
         }
     }
 
-    /// Adds one line. Every part of the path is opened anew: the project's owner may have changed it.
+    /// Adds the lines of a session's record that an earlier run kept and could not show any more. What is
+    /// shown of the session and is not its record is left as it is: nothing is mended that somebody changed.
+    pub(super) fn catch_up(&self, session: &SessionId, record: &[u8]) -> Result<(), ViewError> {
+        let file = self.open()?;
+        let shown = read_whole(&file).map_err(|source| ViewError {
+            place: FILE,
+            source,
+        })?;
+        let whole = shown.iter().rposition(|byte| *byte == b'\n');
+        let (lines, torn) = shown.split_at(whole.map_or(0, |end| end + 1));
+        if let Some(missing) = missing(session, lines, torn, record) {
+            write_whole(&file, missing).map_err(failed(FILE))?;
+        }
+        Ok(())
+    }
+
+    /// Adds one line.
     pub(super) fn append(&self, line: &[u8]) -> Result<(), ViewError> {
-        let failed = |place| {
-            move |error: Errno| ViewError {
-                place,
-                source: error.into(),
-            }
-        };
+        write_whole(&self.open()?, line).map_err(failed(FILE))
+    }
+
+    /// Opens the file. Every part of the path is opened anew: the project's owner may have changed it.
+    fn open(&self) -> Result<OwnedFd, ViewError> {
         let project = open(&self.project, FOLDER, Mode::empty()).map_err(failed("the project"))?;
         let folder = make_folder(&project, ".loki").map_err(failed(".loki"))?;
         hide(&folder).map_err(failed(".loki/.gitignore"))?;
         let logs = make_folder(&folder, "logs").map_err(failed(".loki/logs"))?;
-        let file = open_file(&logs).map_err(failed(".loki/logs/agent-audit.jsonl"))?;
-        write_whole(&file, line).map_err(failed(".loki/logs/agent-audit.jsonl"))
+        open_file(&logs).map_err(failed(FILE))
     }
+}
+
+fn failed(place: &'static str) -> impl Fn(Errno) -> ViewError {
+    move |error| ViewError {
+        place,
+        source: error.into(),
+    }
+}
+
+/// Returns what of a session's record follows what is shown of it: `lines`, and the beginning of one more.
+fn missing<'record>(
+    session: &SessionId,
+    lines: &[u8],
+    torn: &[u8],
+    record: &'record [u8],
+) -> Option<&'record [u8]> {
+    let of_session = |line: &&[u8]| {
+        let chained = serde_json::from_slice::<Chained>(line);
+        chained.is_ok_and(|chained| chained.session == *session)
+    };
+    let last = lines
+        .split_inclusive(|byte| *byte == b'\n')
+        .rev()
+        .find(of_session);
+    let mut rest = record;
+    if let Some(last) = last {
+        let mut end = 0;
+        let found = record.split_inclusive(|byte| *byte == b'\n').any(|line| {
+            end += line.len();
+            line == last
+        });
+        rest = found.then(|| record.get(end..))??;
+    }
+    // Of a line that was cut off, the rest of it comes first.
+    rest.strip_prefix(torn).filter(|rest| !rest.is_empty())
+}
+
+fn read_whole(file: &OwnedFd) -> io::Result<Vec<u8>> {
+    let mut shown = Vec::new();
+    let file = File::from(file.try_clone()?);
+    let length = file.take(SHOWN_BYTES_MAX + 1).read_to_end(&mut shown)?;
+    if u64::try_from(length).unwrap_or(u64::MAX) > SHOWN_BYTES_MAX {
+        return Err(io::Error::other("it is too long to be read"));
+    }
+    Ok(shown)
 }
 
 fn make_folder(parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
@@ -72,7 +134,7 @@ fn hide(folder: &OwnedFd) -> Result<(), Errno> {
 /// Opens the file for adding to it. A link, a pipe, or a file that has a second name elsewhere is not
 /// ours to write.
 fn open_file(logs: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::WRONLY
+    let flags = OFlags::RDWR
         | OFlags::APPEND
         | OFlags::CREATE
         | OFlags::NOFOLLOW
@@ -98,6 +160,11 @@ fn write_whole(file: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+const FILE: &str = ".loki/logs/agent-audit.jsonl";
+
+/// The longest file that is read to find out what it lacks.
+const SHOWN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)

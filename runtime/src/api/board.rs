@@ -160,7 +160,7 @@ async fn visible(api: &Api, statement: &Statement, id: &str) -> Result<BoardTask
 }
 
 /// Returns whether a caller may know of a task; one bound to projects knows of theirs alone.
-fn is_visible(caller: &Caller, project: Option<&str>) -> bool {
+pub(super) fn is_visible(caller: &Caller, project: Option<&str>) -> bool {
     match project {
         Some(project) => may_see(caller, project),
         None => caller.projects.is_none(),

@@ -25,7 +25,13 @@ pub(super) async fn show(State(api): State<Api>) -> Result<Json<Figures>, Refuse
             }
         })
         .collect();
+    let board = api.store.board_counts().await?;
     let cost_usd = api.store.cost_usd().await?;
     let events_total = api.store.events_total();
-    Ok(Json(metrics::figures(&live, cost_usd, events_total)))
+    Ok(Json(metrics::figures(
+        &live,
+        &board,
+        cost_usd,
+        events_total,
+    )))
 }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use config::contract::caller::Statement;
+use config::contract::caller::{Caller, Statement};
+use config::contract::registry::TaskStatus;
 use config::contract::session::{SessionState, SessionView, Status};
 
 use super::Api;
+use super::board::is_visible;
 use crate::metrics;
+use crate::store::BoardCount;
 
 /// Tells what runs.
 pub(super) async fn show(
@@ -19,18 +22,24 @@ pub(super) async fn show(
     let views: Vec<_> = live.iter().map(|session| session.view()).collect();
     let at_work = live.iter().filter(|session| session.is_at_work()).count();
     let newest = views.first();
-    let pending = views
+    let queued = views
         .iter()
         .filter(|view| view.state == SessionState::Created)
         .count();
+    let board = if api.store.is_answering().await {
+        api.store.board_counts().await.ok()
+    } else {
+        None
+    };
+    let on_board = pending(&statement.caller, board.as_deref().unwrap_or_default());
     Json(Status {
         status: word(&views).to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_seconds: api.started.elapsed().as_secs_f64(),
         active_sessions: number(views.len()),
         running_agents: number(at_work),
-        pending_tasks: number(pending),
-        database_connected: api.store.is_answering().await,
+        pending_tasks: number(queued).saturating_add(on_board),
+        database_connected: board.is_some(),
         phase: newest.map_or_else(String::new, |view| view.state.name().to_owned()),
         iteration: newest.map_or(0, |view| view.iteration),
         mode: newest
@@ -44,6 +53,15 @@ pub(super) async fn show(
         current_task: newest.map_or_else(String::new, |view| view.prd.clone()),
         sessions: views.iter().map(|view| SessionView::clone(view)).collect(),
     })
+}
+
+/// Counts the tasks of the board that are not begun and that the caller may know of.
+fn pending(caller: &Caller, board: &[BoardCount]) -> u32 {
+    let counts = board.iter().filter(|tasks| {
+        tasks.status == TaskStatus::Pending && is_visible(caller, tasks.project.as_deref())
+    });
+    let count: u64 = counts.map(|tasks| tasks.count).sum();
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn word(views: &[Arc<SessionView>]) -> &'static str {

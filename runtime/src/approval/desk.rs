@@ -305,7 +305,11 @@ impl Desk {
                 .ok_or_else(|| GateError::NothingWaits(format!("there is no approval {id}")))?;
             match found.view.state {
                 ApprovalState::Requested => {}
-                ApprovalState::Approved => return Ok(Decision::Approved),
+                ApprovalState::Approved => {
+                    return Ok(Decision::Approved {
+                        by: found.view.decided_by.unwrap_or_default(),
+                    });
+                }
                 ApprovalState::Rejected => {
                     return Ok(Decision::Rejected {
                         by: found.view.decided_by.unwrap_or_default(),

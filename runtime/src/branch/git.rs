@@ -254,6 +254,7 @@ impl Git {
             environment: environment::plain(),
             input: None,
             connect_ports: Vec::new(),
+            memory_bytes_max: Some(self.sandbox.git_memory_bytes_max()),
             umask: self.umask,
             room: None,
         };
@@ -282,6 +283,7 @@ impl Git {
             environment,
             input: call.input,
             connect_ports: if call.online { vec![443] } else { Vec::new() },
+            memory_bytes_max: Some(self.sandbox.git_memory_bytes_max()),
             umask: self.umask,
             room: None,
         };

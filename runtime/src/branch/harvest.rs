@@ -1,15 +1,17 @@
-//! What is taken over of an agent's files: everything but new settings of agents.
+//! What is taken over of an agent's files: everything but new settings of agents, and what would stand in
+//! the place of the project's agent audit.
 //!
 //! What such settings say decides what the next agent asks for and runs, here and on every machine that
 //! has the project. Where they exist they can only be read inside; a name cannot be guarded while there
-//! is nothing, so what appears there is refused when the work is taken over.
+//! is nothing, so what appears there is refused when the work is taken over. The agent audit is shown in
+//! files that git overlooks, and git replaces such files when a branch is merged that has them.
 //!
-//! Invariant: no checkpoint holds an agent's settings that the project did not have.
+//! Invariant: no checkpoint holds an agent's settings or an agent audit that the project did not have.
 
 use super::{BranchError, Workspace};
 
 impl Workspace {
-    /// Takes agents' settings that appeared since the base out of the index and out of the work tree.
+    /// Takes what is refused and appeared since the base out of the index and out of the work tree.
     pub(super) async fn refuse_settings(&mut self) -> Result<(), BranchError> {
         let list = self.inside("list the agent's new files").arguments([
             "diff-index",
@@ -24,7 +26,7 @@ impl Workspace {
         let found = appeared(self.git.run(list).await?.bytes());
         for some in found.chunks(PATHS_MAX) {
             let remove = self
-                .inside("refuse an agent's new settings")
+                .inside("refuse an agent's new files")
                 .settings([("core.sparseCheckout".to_owned(), "false".to_owned())])
                 .arguments(["--literal-pathspecs", "rm", "--quiet", "-f", "--"])
                 .arguments(some);
@@ -40,12 +42,12 @@ impl Workspace {
     }
 }
 
-/// Picks agents' settings from git's raw list: `:<mode> <mode> <id> <id> <status>` NUL `<path>` NUL.
+/// Picks what is refused from git's raw list: `:<mode> <mode> <id> <id> <status>` NUL `<path>` NUL.
 fn appeared(raw: &[u8]) -> Vec<String> {
     let items = raw.split(|byte| *byte == 0).skip(1).step_by(2);
     items
         .map(|path| String::from_utf8_lossy(path).into_owned())
-        .filter(|path| is_agents_settings(path))
+        .filter(|path| is_agents_settings(path) || is_agent_audit(path))
         .collect()
 }
 
@@ -59,16 +61,34 @@ pub(super) fn is_agents_settings(path: &str) -> bool {
     })
 }
 
+/// Returns whether a path is where the agent audit is shown, or would take its place.
+fn is_agent_audit(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    let is_in = |folder: &str| {
+        path.strip_prefix(folder)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    matches!(path.as_str(), ".loki" | ".loki/.gitignore" | ".loki/logs") || is_in(".loki/logs")
+}
+
 /// Files and folders in which agents look for their settings.
-pub(crate) const AGENTS_SETTINGS: [&str; 5] =
-    [".agents", ".claude", ".codex", ".gemini", ".mcp.json"];
+pub(crate) const AGENTS_SETTINGS: [&str; 8] = [
+    ".agents",
+    ".claude",
+    ".codex",
+    ".gemini",
+    ".mcp.json",
+    ".opencode",
+    "opencode.json",
+    "opencode.jsonc",
+];
 
 /// Most paths in one call: what a program can be given as arguments is bounded.
 const PATHS_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {
-    use super::{appeared, is_agents_settings};
+    use super::{appeared, is_agent_audit, is_agents_settings};
 
     #[test]
     fn settings_are_known_at_every_depth_and_in_every_case() {
@@ -88,6 +108,28 @@ mod tests {
             "a.claude",
         ] {
             assert!(!is_agents_settings(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_would_stand_in_the_place_of_the_agent_audit_is_known() {
+        for path in [
+            ".loki",
+            ".Loki",
+            ".loki/logs",
+            ".loki/logs/agent-audit.jsonl",
+            ".LOKI/Logs/agent-audit.jsonl",
+            ".loki/.gitignore",
+        ] {
+            assert!(is_agent_audit(path), "{path}");
+        }
+        for path in [
+            ".loki/queue/pending.json",
+            ".loki/logs-old",
+            ".lokix",
+            "docs/.loki/logs/a",
+        ] {
+            assert!(!is_agent_audit(path), "{path}");
         }
     }
 

@@ -347,6 +347,7 @@ impl Run<'_> {
             environment,
             input: None,
             connect_ports: vec![HTTPS],
+            memory_bytes_max: None,
             room: None,
             umask: UMASK,
         };

@@ -130,12 +130,40 @@ async fn a_checkpoint_holds_what_changed() {
         .await
         .unwrap()
         .unwrap();
+    let commit = git_in(&workspace.directory(), &["rev-parse", "HEAD"]);
+    let files = [
+        ("README", "modified"),
+        ("d/new", "added"),
+        ("new", "added"),
+        ("old", "deleted"),
+    ];
+    let only = Commit {
+        commit: commit.clone(),
+        message: "Add".to_owned(),
+        files_changed: Some(4),
+        files: files
+            .map(|(path, change)| FileChange {
+                path: path.to_owned(),
+                change,
+            })
+            .into(),
+    };
     let expected = Checkpoint {
-        commit: git_in(&workspace.directory(), &["rev-parse", "HEAD"]),
+        commit: commit.clone(),
         files_changed: 4,
         note: None,
     };
     assert_eq!(first, expected);
+    let commits = Commits {
+        tip: commit.clone(),
+        shown: vec![only],
+        left_out: 0,
+    };
+    for from in [None, Some("not a commit"), Some(workspace.base())] {
+        let since = workspace.commits_since(from).await.unwrap();
+        assert_eq!(since.as_ref(), Some(&commits), "{from:?}");
+    }
+    assert_eq!(workspace.commits_since(Some(&commit)).await.unwrap(), None);
     assert_eq!(workspace.checkpoint("nothing").await.unwrap(), None);
     let show = |format: &str| {
         let format = format!("--format={format}");

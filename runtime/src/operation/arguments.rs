@@ -48,7 +48,15 @@ pub fn conversation(place: &Place, program_and_arguments: Vec<OsString>) -> Vec<
         "converse".into(),
         place.gate.clone().into_os_string(),
     ];
-    all.extend(program_and_arguments);
+    let gate = place.gate.to_string_lossy();
+    all.extend(
+        program_and_arguments
+            .into_iter()
+            .map(|argument| match argument.to_str() {
+                Some(text) if text.contains(GATE) => text.replace(GATE, &gate).into(),
+                Some(_) | None => argument,
+            }),
+    );
     all
 }
 
@@ -60,6 +68,7 @@ pub(super) fn write(folder: &Path, place: &Place, within: Duration) -> io::Resul
     };
     write(SETTINGS, settings(place, within))?;
     write(SERVERS, servers(place))?;
+    private::replace_file(&folder.join(POLICY), ASK_FOR_ALL.as_bytes())?;
     write(SYSTEM, system())
 }
 
@@ -134,6 +143,14 @@ fn quoted(path: &Path) -> String {
 const SETTINGS: &str = "settings.json";
 const SERVERS: &str = "servers.json";
 const SYSTEM: &str = "system.json";
+const POLICY: &str = "policy.toml";
+
+/// What stands for the gate's folder in a program's arguments.
+const GATE: &str = "{gate}";
+
+/// Rules of `gemini` that are stronger than those in the agent's home, which the agent can write. The
+/// system's settings it believes only if they are root's.
+const ASK_FOR_ALL: &str = "[[rule]]\ntoolName = \"*\"\ndecision = \"ask_user\"\npriority = 999\n";
 
 /// How much longer the programs' timers run than a person has.
 const MARGIN: Duration = Duration::from_secs(120);
@@ -142,7 +159,27 @@ const MARGIN: Duration = Duration::from_secs(120);
 mod tests {
     use std::time::Duration;
 
-    use super::{Place, quoted, settings};
+    use super::{Place, conversation, quoted, settings};
+
+    #[test]
+    fn the_gate_s_folder_stands_where_a_program_s_arguments_name_it() {
+        let place = Place {
+            hook: "/opt/loki-hook".into(),
+            gate: "/run/loki/gate".into(),
+        };
+        let program = ["gemini", "--admin-policy", "{gate}/policy.toml", "{port}"];
+        let all = conversation(&place, program.map(Into::into).into());
+        let expected = [
+            "/opt/loki-hook",
+            "converse",
+            "/run/loki/gate",
+            "gemini",
+            "--admin-policy",
+            "/run/loki/gate/policy.toml",
+            "{port}",
+        ];
+        assert_eq!(all, expected);
+    }
 
     #[test]
     fn a_failed_handler_blocks_and_a_person_has_less_time_than_it() {

@@ -79,31 +79,40 @@ pub(super) static BUILT_IN: [BuiltIn; 4] = [
     },
     BuiltIn {
         name: "gemini",
-        command: &["gemini", "--experimental-acp"],
+        // What its home says of what it may do counts less than what it is told here.
+        command: &[
+            "gemini",
+            "--experimental-acp",
+            "--approval-mode",
+            "default",
+            "--admin-policy",
+            "{gate}/policy.toml",
+        ],
         asking: None,
         unasked: &[],
-        asks: Some((Asks::Acp, [0, 8, 0])),
+        asks: Some((Asks::Acp, [0, 61, 0])),
         environment: &["GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"],
-        fixed: &[],
+        // The jail gives it no terminals of its own.
+        fixed: &[("GEMINI_PTY_INFO", "child_process")],
         dialect: Dialect::Text,
         model_arguments: &["--model", "{model}"],
-        oldest: [0, 8, 0],
+        oldest: [0, 61, 0],
         fix: "install it where agents can read it: npm install -g @google/gemini-cli",
     },
     BuiltIn {
         name: "opencode",
-        command: &["opencode", "acp"],
+        // It speaks with a service of its own by TCP.
+        command: &["opencode", "acp", "--port", "{port}"],
         asking: None,
         unasked: &[],
         asks: Some((Asks::Acp, [1, 0, 0])),
         environment: &["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENCODE_API_KEY"],
         fixed: &[
             ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
-            // By its own word it asks for nothing; this is stronger than what a project says.
-            (
-                "OPENCODE_CONFIG_CONTENT",
-                "{\"permission\":{\"edit\":\"ask\",\"bash\":\"ask\",\"webfetch\":\"ask\"}}",
-            ),
+            // Neither plugins nor the project's settings: they could answer in a person's place.
+            ("OPENCODE_PURE", "1"),
+            ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
+            ("OPENCODE_CONFIG_CONTENT", OPENCODE),
         ],
         dialect: Dialect::Text,
         model_arguments: &[],
@@ -111,3 +120,16 @@ pub(super) static BUILT_IN: [BuiltIn; 4] = [
         fix: "install it where agents can read it: npm install -g opencode-ai",
     },
 ];
+
+/// What `opencode` is told last, so that it is stronger than the settings in the agent's home, which the
+/// agent can write. By its own word it asks for nothing. Agents of its own have their own permissions, so
+/// there is one that works, and it starts no others.
+const OPENCODE: &str = r#"{
+    "default_agent": "build",
+    "permission": {"*": "ask", "bash": "ask", "edit": "ask", "webfetch": "ask", "task": "deny"},
+    "agent": {
+        "build": {
+            "permission": {"*": "ask", "bash": "ask", "edit": "ask", "webfetch": "ask", "task": "deny"}
+        }
+    }
+}"#;

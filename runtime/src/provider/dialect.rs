@@ -150,6 +150,22 @@ impl Said {
         Self { kind, data }
     }
 
+    /// Cuts what is longer than events keep.
+    pub(super) fn bound(&mut self) {
+        for value in self
+            .data
+            .as_object_mut()
+            .into_iter()
+            .flat_map(|data| data.values_mut())
+        {
+            if let Value::String(text) = value {
+                text.truncate(bounded(text).len());
+            } else {
+                *value = small(value);
+            }
+        }
+    }
+
     /// A line that is no event of the dialect.
     pub(super) fn other(text: &str) -> Self {
         Self::new("other", json!({ "text": bounded(text) }))

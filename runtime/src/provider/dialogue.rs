@@ -6,7 +6,7 @@
 mod acp;
 mod app_server;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -64,6 +64,8 @@ pub struct Dialogue {
     thread: String,
     /// What it is about to do or does, by its own names.
     items: BTreeMap<String, Value>,
+    /// Which of these were recorded.
+    told: BTreeSet<String>,
     /// Words of which the end has not come yet.
     words: String,
     outcome: Outcome,
@@ -91,6 +93,7 @@ impl Dialogue {
             brief,
             thread: String::new(),
             items: BTreeMap::new(),
+            told: BTreeSet::new(),
             words: String::new(),
             outcome: Outcome::default(),
             ended: false,
@@ -118,6 +121,7 @@ impl Dialogue {
             (None, None) => vec![Step::Said(Said::other(&message.to_string()))],
         };
         self.count(&steps);
+        steps.iter_mut().filter_map(said).for_each(Said::bound);
         self.ended |= steps.contains(&Step::End);
         if line.len() <= RAW_BYTES_MAX
             && let Some(said) = steps.iter_mut().find_map(said)
@@ -147,13 +151,16 @@ impl Dialogue {
 
     fn request(&mut self, method: &str, id: &Value, params: &Value) -> Vec<Step> {
         let asked = match self.language {
-            Language::AppServer => app_server::request(self, method, id, params),
+            Language::AppServer => {
+                app_server::request(self, method, id, params).map(|step| vec![step])
+            }
             Language::Acp => acp::request(self, method, id, params),
         };
-        vec![asked.unwrap_or_else(|| {
+        asked.unwrap_or_else(|| {
             let error = json!({ "code": -32601, "message": "the runtime does not do this" });
-            Step::Send(json!({ "jsonrpc": "2.0", "id": id, "error": error }))
-        })]
+            let refusal = json!({ "jsonrpc": "2.0", "id": id, "error": error });
+            vec![Step::Send(refusal)]
+        })
     }
 
     fn notice(&mut self, method: &str, params: &Value) -> Vec<Step> {

@@ -105,9 +105,15 @@ impl Sandbox {
             environment,
             input,
             connect_ports: self.0.settings.connect_ports.clone(),
+            memory_bytes_max: None,
             umask: AGENT_UMASK,
             room: None,
         }
+    }
+
+    /// Returns the most memory that a git may use, whatever an agent made of its repository.
+    pub(crate) fn git_memory_bytes_max(&self) -> u64 {
+        self.0.settings.git_memory_bytes_max
     }
 
     /// Returns what the operator lets programs read besides the system's own.

@@ -203,6 +203,30 @@ async fn a_program_that_cannot_run_says_so() {
 }
 
 #[tokio::test]
+async fn a_killed_supervisor_is_noticed_although_what_it_held_has_its_outputs() {
+    let scene = Scene::empty();
+    let (sandbox, folder) = (scene.sandbox(), scene.session(1));
+    for script in ["exec sleep 600", "while :; do echo again; done"] {
+        let script = format!("setsid sh -c 'echo $$; {script}' & wait");
+        let command = ["sh", "-c", &script].map(Into::into).into();
+        let confined = sandbox.agent(&folder, command, BTreeMap::new(), None);
+        let mut tree = sandbox.start(confined, 1024 * 1024 * 1024).unwrap();
+        let said = tree.next().await.unwrap();
+        let said = String::from_utf8(said.bytes).unwrap();
+        let survivor: i32 = said.lines().next().unwrap().parse().unwrap();
+        let kill = |id: i32| {
+            let id = rustix::process::Pid::from_raw(id).unwrap();
+            rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+        };
+        kill(i32::try_from(tree.supervisor()).unwrap());
+        let ended = tokio::time::timeout(Duration::from_secs(10), tree.wait()).await;
+        let error = ended.expect("it is not waited for").unwrap_err();
+        assert!(matches!(error, SandboxError::NoReport(_)), "{error}");
+        kill(survivor);
+    }
+}
+
+#[tokio::test]
 async fn a_stopped_tree_has_its_grace_and_a_dropped_one_none() {
     let scene = Scene::empty();
     let (sandbox, folder) = (scene.sandbox(), scene.session(1));

@@ -42,6 +42,8 @@ pub struct Tree {
     bytes_left: u64,
     bytes_max: u64,
     cut: Option<Cut>,
+    /// When its supervisor was seen to have ended.
+    ended_at: Option<Instant>,
     /// The end of standard error, for when the program did not run.
     said: Vec<u8>,
 }
@@ -145,6 +147,7 @@ impl Tree {
             bytes_left: bytes_max,
             bytes_max,
             cut: None,
+            ended_at: None,
             said: Vec::new(),
         })
     }
@@ -162,9 +165,12 @@ impl Tree {
 
     /// Waits for the next piece of output; `None` after the last one. More output than allowed kills
     /// the tree. Safe to cancel: nothing is lost.
+    ///
+    /// A supervisor ends last of its tree, and the outputs with it. If somebody killed it, what it held
+    /// together may hold them open for ever: then they are not waited for.
     pub async fn next(&mut self) -> Option<Chunk> {
         loop {
-            let mut chunk = poll_fn(|context| self.poll_chunk(context)).await?;
+            let mut chunk = self.chunk().await?;
             if chunk.stream == Stream::Error {
                 self.remember(&chunk.bytes);
             }
@@ -318,23 +324,29 @@ impl Tree {
         }
     }
 
-    /// Reads from whichever output has something; an output that ended or failed is not asked again.
-    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        let output = poll_stream(&mut self.output, context);
-        if let Poll::Ready(Some(bytes)) = output {
-            let stream = Stream::Output;
-            return Poll::Ready(Some(Chunk { stream, bytes }));
+    /// Waits for the next piece, or for the end of the supervisor and a little longer.
+    async fn chunk(&mut self) -> Option<Chunk> {
+        let Self {
+            output,
+            error,
+            child,
+            ended_at,
+            ..
+        } = self;
+        if ended_at.is_none() {
+            let next = poll_fn(|context| poll_chunk(output, error, context));
+            tokio::select! {
+                biased;
+                chunk = next => return chunk,
+                _ = child.wait() => *ended_at = Some(Instant::now()),
+            }
         }
-        let error = poll_stream(&mut self.error, context);
-        if let Poll::Ready(Some(bytes)) = error {
-            let stream = Stream::Error;
-            return Poll::Ready(Some(Chunk { stream, bytes }));
+        let deadline = ended_at.unwrap_or_else(Instant::now) + LAST_OUTPUT_WITHIN;
+        if Instant::now() >= deadline {
+            return None;
         }
-        if output.is_ready() && error.is_ready() {
-            Poll::Ready(None)
-        } else {
-            Poll::Pending
-        }
+        let next = poll_fn(|context| poll_chunk(output, error, context));
+        tokio::time::timeout_at(deadline, next).await.ok()?
     }
 
     fn remember(&mut self, bytes: &[u8]) {
@@ -388,6 +400,29 @@ impl Drop for Files {
     }
 }
 
+/// Reads from whichever output has something; an output that ended or failed is not asked again.
+fn poll_chunk(
+    output: &mut Option<ChildStdout>,
+    error: &mut Option<ChildStderr>,
+    context: &mut Context<'_>,
+) -> Poll<Option<Chunk>> {
+    let output = poll_stream(output, context);
+    if let Poll::Ready(Some(bytes)) = output {
+        let stream = Stream::Output;
+        return Poll::Ready(Some(Chunk { stream, bytes }));
+    }
+    let error = poll_stream(error, context);
+    if let Poll::Ready(Some(bytes)) = error {
+        let stream = Stream::Error;
+        return Poll::Ready(Some(Chunk { stream, bytes }));
+    }
+    if output.is_ready() && error.is_ready() {
+        Poll::Ready(None)
+    } else {
+        Poll::Pending
+    }
+}
+
 fn poll_stream<S: AsyncRead + Unpin>(
     stream: &mut Option<S>,
     context: &mut Context<'_>,
@@ -423,6 +458,9 @@ fn is_running(supervisor: u32) -> bool {
 
 /// The supervisor itself gives up sooner.
 const FREEZE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long what was written before the supervisor's end may still be on its way.
+const LAST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);
 
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 

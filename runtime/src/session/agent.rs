@@ -123,6 +123,7 @@ impl Agency {
             Some(input),
             way_out,
         );
+        confined.give_port().map_err(WorkError::Port)?;
         let mut asking = None;
         if let Some(place) = &place {
             let counter = self.open_counter(workshop, place, prompt)?;

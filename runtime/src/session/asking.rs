@@ -315,9 +315,10 @@ impl Asking<'_> {
             tree.thaw().await?;
         }
         match heard {
-            Woken::Decision(Decision::Approved) if !asked.answer.is_closed() => {
+            Woken::Decision(Decision::Approved { by }) if !asked.answer.is_closed() => {
+                told("approval_decision", format!("approved by {by}")).await?;
                 gatekeeper.consume(live, &approval, &question).await?;
-                told("approval_consumption", "approved".to_owned()).await?;
+                told("approval_consumption", gate::USED.to_owned()).await?;
                 gate::return_to(live, SessionState::Running).await?;
                 Ok(self.allow(asked, "a person approved it"))
             }
@@ -330,9 +331,10 @@ impl Asking<'_> {
                 tree.kill().await?;
                 self.parked = Some(asked);
                 let why = format!("nobody decided in time: {}", question.summary);
+                told("approval_expiry", why.clone()).await?;
                 Ok(Settled::Unanswered(why))
             }
-            Woken::Gone | Woken::Decision(Decision::Approved) => {
+            Woken::Gone | Woken::Decision(Decision::Approved { .. }) => {
                 gatekeeper.withdraw(live, &approval).await?;
                 let why = "whoever asked does not wait any more";
                 told("approval_withdrawal", why.to_owned()).await?;

@@ -94,7 +94,10 @@ pub enum Asked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Go on.
-    Approved,
+    Approved {
+        /// Who decided.
+        by: String,
+    },
     /// Do not.
     Rejected {
         /// Who decided.
@@ -207,16 +210,12 @@ pub(super) async fn pass(
             }
             Asked::Waits { approval, reason } => (approval, reason),
         };
+        let note = |action, text: String| {
+            let approval = &approval;
+            async move { told(live, trail, action, approval, question, &text).await }
+        };
         if !is_shown(live, &reason) {
-            told(
-                live,
-                trail,
-                "approval_request",
-                &approval,
-                question,
-                &reason,
-            )
-            .await?;
+            note("approval_request", reason.clone()).await?;
         }
         wait(live, reason).await?;
         let decision = tokio::select! {
@@ -224,28 +223,21 @@ pub(super) async fn pass(
             decision = gatekeeper.decision(live, &approval) => decision?,
         };
         match decision {
-            Decision::Approved => {
+            Decision::Approved { by } => {
+                note("approval_decision", format!("approved by {by}")).await?;
                 gatekeeper.consume(live, &approval, question).await?;
-                told(
-                    live,
-                    trail,
-                    "approval_consumption",
-                    &approval,
-                    question,
-                    "approved",
-                )
-                .await?;
+                note("approval_consumption", USED.to_owned()).await?;
                 return_to(live, before).await?;
                 return Ok(Passage::Open);
             }
             Decision::Rejected { by, reason } => {
-                let said = format!("rejected by {by}: {reason}");
-                told(live, trail, "approval_decision", &approval, question, &said).await?;
+                note("approval_decision", format!("rejected by {by}: {reason}")).await?;
                 return_to(live, before).await?;
                 return Ok(Passage::Rejected { by, reason });
             }
             Decision::Expired => {
                 let reason = format!("nobody decided in time: {}", question.summary);
+                note("approval_expiry", reason.clone()).await?;
                 live.ask_to_pause(Order::by_runtime(reason));
                 if halt::hold(live, trail).await? == Held::Stopped {
                     return Ok(Passage::Stopped);
@@ -308,3 +300,6 @@ pub(super) async fn return_to(live: &Live, before: SessionState) -> Result<(), W
     }
     Ok(())
 }
+
+/// What is recorded of an approval right before what was approved is done.
+pub(super) const USED: &str = "used up, to do exactly this";

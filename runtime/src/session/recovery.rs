@@ -14,7 +14,7 @@ use super::run::Agency;
 use super::state::{IllegalMove, Move};
 use super::trail::{RUNTIME, Trail};
 use super::workshop::{WorkError, told};
-use super::{Ending, Sessions};
+use super::{Ending, Sessions, committed};
 use crate::branch::Workspace;
 use crate::clock;
 use crate::folder::SessionFolder;
@@ -141,6 +141,7 @@ async fn hand_over(
     let handed_over = async {
         let workspace =
             Workspace::reopen(agency.sandbox(), &folder, &project, &view.branch).await?;
+        committed::tell(&trail, &workspace, request_id).await?;
         // Nobody was asked, so nothing reaches the project.
         let hand_off = workspace.kept_back("the session could not be carried on");
         trail

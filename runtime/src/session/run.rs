@@ -160,7 +160,7 @@ impl Agency {
             return Ok(stopped(live));
         }
         if was_paused {
-            spending::grant_if_asked(live).await?;
+            spending::grant_if_asked(live, trail).await?;
         }
         let mut done = live.store().iterations(live.id()).await?;
         let mut output = agent::last_output(workshop.folder, done.len());

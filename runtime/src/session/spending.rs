@@ -18,7 +18,7 @@ use super::live::Live;
 use super::questions;
 use super::run::{Agency, stopped};
 use super::stop::Request;
-use super::trail::RUNTIME;
+use super::trail::{RUNTIME, Trail};
 use super::workshop::{WorkError, Workshop};
 use crate::folder;
 use crate::provider::dialect::Spent;
@@ -43,7 +43,7 @@ impl Agency {
             }
             let question = questions::budget(&live.view(), &why);
             match self.pass(workshop, &question).await? {
-                Passage::Open => grant(live).await?,
+                Passage::Open => grant(live, workshop.trail).await?,
                 Passage::Stopped => return Ok(Some(stopped(live))),
                 Passage::Rejected { by, reason } => {
                     return Ok(Some(Ending::rejected(&by, &reason)));
@@ -122,7 +122,7 @@ impl<'run> Meter<'run> {
         live.was_held(since.elapsed());
         match passage {
             Passage::Open => {
-                grant(live).await?;
+                grant(live, self.workshop.trail).await?;
                 Ok(Held::Resumed)
             }
             Passage::Stopped => Ok(Held::Stopped),
@@ -136,9 +136,9 @@ impl<'run> Meter<'run> {
 
 /// Grants a budget that an earlier run of the runtime asked for, now that a person let the session go
 /// on which was paused for that.
-pub(super) async fn grant_if_asked(live: &Live) -> Result<(), WorkError> {
+pub(super) async fn grant_if_asked(live: &Live, trail: &Trail) -> Result<(), WorkError> {
     if live.view().usage.budget_is_asked {
-        grant(live).await?;
+        grant(live, trail).await?;
     }
     Ok(())
 }
@@ -162,12 +162,16 @@ async fn pause(workshop: &Workshop<'_>, why: &str) -> Result<Held, WorkError> {
     live.ask_to_pause(Order::by_runtime(reason));
     let held = halt::hold(live, workshop.trail).await?;
     if held == Held::Resumed {
-        grant(live).await?;
+        grant(live, workshop.trail).await?;
     }
     Ok(held)
 }
 
-async fn grant(live: &Live) -> Result<(), WorkError> {
+/// Grants the whole budget once more; who did so is in the record before.
+async fn grant(live: &Live, trail: &Trail) -> Result<(), WorkError> {
+    let times = live.view().usage.budgets_granted.saturating_add(1);
+    let details = json!({ "times": times });
+    trail.tell(live, "budget_grant", RUNTIME, details).await?;
     let granted = NewEvent::new("budget", json!({ "granted": true }));
     live.update(vec![granted], |view| {
         view.usage.budget_is_asked = false;

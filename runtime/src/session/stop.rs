@@ -172,8 +172,13 @@ impl Sessions {
 
     async fn stop_live(&self, live: &Live, request: Request) -> Result<SessionView, StopError> {
         // Stopping works on a full disk too; then only a crash before the end could undo it.
-        if let Err(error) = self.inner.store.note_stop(live.id(), &request).await {
-            tracing::warn!(session = %live.id(), %error, "request to stop not recorded");
+        let noted = self.inner.store.note_stop(live.id(), &request);
+        match tokio::time::timeout(NOTED_WITHIN, noted).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(session = %live.id(), %error, "request to stop not recorded");
+            }
+            Err(_) => tracing::warn!(session = %live.id(), "request to stop not recorded in time"),
         }
         live.ask_to_stop(request);
         let within = self.inner.settings.sessions.stop_grace + HAND_OVER_TIME_MAX;
@@ -188,6 +193,9 @@ impl Sessions {
         }
     }
 }
+
+/// Longest wait for the record of the request: what is wanted is the end.
+const NOTED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Longest wait for the hand-over after the process tree is gone.
 const HAND_OVER_TIME_MAX: Duration = Duration::from_secs(60);

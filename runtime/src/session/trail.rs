@@ -33,6 +33,12 @@ impl Trail {
         })
     }
 
+    /// Returns the commit that was recorded last, by this run or an earlier one.
+    pub(super) fn commit(&self) -> Option<String> {
+        let audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        audit.commit().map(str::to_owned)
+    }
+
     /// Adds one line, durable when this returns, and returns a note if a person should know
     /// something about the record.
     pub(super) async fn add(

@@ -16,7 +16,7 @@ use super::live::{Live, RecordError};
 use super::orphans::OrphanError;
 use super::stop::Request;
 use super::trail::{RUNTIME, Trail};
-use super::{publication, questions};
+use super::{committed, publication, questions};
 use crate::agent_audit::AgentAuditError;
 use crate::branch::{BranchError, Credential, Protection, Workspace};
 use crate::clock;
@@ -74,6 +74,9 @@ pub(super) enum WorkError {
     /// What ran for the session cannot be ended.
     #[error(transparent)]
     Orphans(#[from] OrphanError),
+    /// A program that serves itself would have no port.
+    #[error("cannot find a free port of loopback for the agent's program: {0}")]
+    Port(io::Error),
     /// A task of the runtime was lost.
     #[error("a task of the runtime was lost: {0}")]
     Lost(#[from] JoinError),
@@ -108,13 +111,15 @@ impl<'work> Workshop<'work> {
         let view = live.view();
         if !view.branch.is_empty() {
             let workspace = Workspace::reopen(sandbox, folder, project, &view.branch).await?;
-            return Ok(Some(Self {
+            let workshop = Self {
                 live,
                 sandbox,
                 folder,
                 trail,
                 workspace,
-            }));
+            };
+            workshop.tell_commits().await?;
+            return Ok(Some(workshop));
         }
         folder.renew()?;
         let workspace = tokio::select! {
@@ -153,21 +158,37 @@ impl<'work> Workshop<'work> {
         let Some(checkpoint) = checkpoint else {
             return Ok(0);
         };
-        let details = json!({
-            "message": message,
-            "files_changed": checkpoint.files_changed,
-            "commit": checkpoint.commit,
-        });
-        let agent = self.live.assignment().provider.name();
-        self.trail
-            .tell(self.live, "git_commit", agent, details.clone())
-            .await?;
-        let mut events = vec![NewEvent::new("commit", details)];
+        self.tell_commits().await?;
         if let Some(note) = checkpoint.note {
-            events.push(NewEvent::new("note", json!({ "text": note })));
+            let event = NewEvent::new("note", json!({ "text": note }));
+            self.live.happened(vec![event]).await?;
+        }
+        Ok(checkpoint.files_changed)
+    }
+
+    /// Records each commit that was kept and is not recorded yet: those of the last checkpoint, and those
+    /// whose record something came between, such as the end of the runtime.
+    async fn tell_commits(&self) -> Result<(), WorkError> {
+        let recorded = self.trail.commit();
+        let since = self.workspace.commits_since(recorded.as_deref()).await?;
+        let Some(commits) = since else {
+            return Ok(());
+        };
+        let agent = self.live.assignment().provider.name();
+        let mut events = Vec::new();
+        for (action, details) in committed::records(&commits) {
+            self.trail
+                .tell(self.live, action, agent, details.clone())
+                .await?;
+            let event = if action == committed::COMMIT {
+                "commit"
+            } else {
+                action
+            };
+            events.push(NewEvent::new(event, details));
         }
         self.live.happened(events).await?;
-        Ok(checkpoint.files_changed)
+        Ok(())
     }
 
     /// Tells of files of the agent that were not taken over.
@@ -181,7 +202,7 @@ impl<'work> Workshop<'work> {
         self.trail
             .tell(self.live, "files_refused", agent, details)
             .await?;
-        let text = "new settings of agents were refused and removed";
+        let text = "new settings of agents, or files in the place of the agent audit, were refused and removed";
         let data = json!({ "text": text, "files": refused });
         self.live
             .happened(vec![NewEvent::new("note", data)])
@@ -203,6 +224,7 @@ impl<'work> Workshop<'work> {
             Protection::On
         };
         let handed_over = async {
+            self.tell_commits().await?;
             match self.may_hand_over(protection, gatekeeper).await? {
                 Passage::Open => {
                     self.finish_verifying(is_done).await?;

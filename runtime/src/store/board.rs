@@ -8,6 +8,17 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{Store, StoreError, database, from_stored, malformed};
 
+/// How many tasks of one project are in one status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoardCount {
+    /// The project; none for tasks of no project.
+    pub project: Option<String>,
+    /// The status.
+    pub status: TaskStatus,
+    /// How many.
+    pub count: u64,
+}
+
 impl Store {
     /// Puts a task on the board, or changes the one of its id; false if the board is full.
     ///
@@ -68,6 +79,31 @@ impl Store {
             .collect()
     }
 
+    /// Returns how many tasks of the board there are, by project and status.
+    ///
+    /// # Errors
+    /// When the database refuses or holds what it should not.
+    pub async fn board_counts(&self) -> Result<Vec<BoardCount>, StoreError> {
+        const WHAT: &str = "count tasks";
+        let rows = sqlx::query(
+            "SELECT project, status, count(*) AS count FROM task GROUP BY project, status",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(database(WHAT))?;
+        rows.iter()
+            .map(|row| {
+                let status: String = row.try_get("status").map_err(database(WHAT))?;
+                let count: i64 = row.try_get("count").map_err(database(WHAT))?;
+                Ok(BoardCount {
+                    project: row.try_get("project").map_err(database(WHAT))?,
+                    status: named(status)?,
+                    count: from_stored("a number of tasks", count)?,
+                })
+            })
+            .collect()
+    }
+
     /// Takes a task off the board.
     ///
     /// # Errors
@@ -94,14 +130,18 @@ fn read(row: &SqliteRow) -> Result<BoardTask, StoreError> {
         description: text("description")?,
         project: row.try_get("project").map_err(database("read a task"))?,
         priority: from_stored("a priority", priority)?,
-        status: STATUSES
-            .into_iter()
-            .find(|known| known.name() == status)
-            .ok_or_else(|| malformed("a status", status))?,
+        status: named(status)?,
         created_by: text("created_by")?,
         created_at: text("created_at")?,
         updated_at: text("updated_at")?,
     })
+}
+
+fn named(status: String) -> Result<TaskStatus, StoreError> {
+    STATUSES
+        .into_iter()
+        .find(|known| known.name() == status)
+        .ok_or_else(|| malformed("a status", status))
 }
 
 const STATUSES: [TaskStatus; 4] = [

@@ -60,7 +60,7 @@ fn shown(event: &SessionEvent) -> String {
     let said = match event.kind.as_str() {
         "agent" => agent(&event.data),
         "output" => text("text").map(|text| format!("| {}", output::visible(text))),
-        "note" | "approval_decision" => text("text").map(output::visible),
+        "note" | "approval_decision" | "approval_expiry" => text("text").map(output::visible),
         "approval_request" => text("text").map(|text| {
             format!(
                 "waits for a person: {}; loki status shows it, loki resume approves it",
@@ -68,7 +68,7 @@ fn shown(event: &SessionEvent) -> String {
             )
         }),
         "approval_consumption" => {
-            text("summary").map(|summary| format!("approved: {}", output::visible(summary)))
+            text("summary").map(|summary| format!("goes on: {}", output::visible(summary)))
         }
         "state" => text("to").map(|state| match text("reason") {
             Some(reason) => format!("{}: {}", output::visible(state), output::visible(reason)),

@@ -259,6 +259,78 @@ async fn unsound_objects_do_not_leave_the_workspace() {
     assert_handed_over(&scene, &workspace, &before);
 }
 
+/// Builds a commit of a thousand million files out of nine trees, and goes back behind it.
+const BOMB: &str = "
+    blob=$(echo x | git hash-object -w --stdin)
+    tree=$(for n in 0 1 2 3 4 5 6 7 8 9; do printf '100644 blob %s\\tf%s\\n' $blob $n; done | git mktree)
+    for level in 1 2 3 4 5 6 7 8; do
+        tree=$(for n in 0 1 2 3 4 5 6 7 8 9; do printf '040000 tree %s\\td%s\\n' $tree $n; done | git mktree)
+    done
+    bomb=$(git commit-tree -p HEAD -m bomb $tree)
+    git update-ref HEAD $(git commit-tree -p $bomb -m back HEAD^{tree})
+    echo x > new";
+
+#[tokio::test]
+async fn a_commit_of_countless_files_takes_no_more_memory_than_git_may_have() {
+    let scene = Scene::new();
+    let before = scene.portrait();
+    let sandbox = scene.sandbox_with(|jail| jail.git_memory_bytes_max = 256 * 1024 * 1024);
+    let folder = scene.session(1);
+    let workspace = Workspace::prepare(&sandbox, &folder, &scene.project(), moment()).await;
+    let mut workspace = workspace.unwrap();
+    scene.agent_does(BOMB).await;
+    let _checkpoint = workspace.checkpoint("work").await.unwrap().unwrap();
+    let commits = workspace.commits_since(None).await.unwrap().unwrap();
+    let told: Vec<_> = commits
+        .shown
+        .iter()
+        .map(|commit| (commit.message.as_str(), commit.files_changed))
+        .collect();
+    // Too many to list, and so nothing is said of how many.
+    assert_eq!(told, [("bomb", None), ("back", None), ("work", None)]);
+    // Nobody can look through it, so it is not handed over unseen.
+    let said = workspace.findings().await.unwrap_err().to_string();
+    assert!(
+        said.starts_with("cannot look through the agent's work: "),
+        "{said}"
+    );
+    assert_eq!(scene.portrait(), before);
+}
+
+/// What an agent can write as a commit, and what git's check calls it.
+#[tokio::test]
+async fn names_that_some_file_system_takes_for_others_do_not_leave_the_workspace() {
+    for (mode, name, called) in [
+        ("40000", ".GIT", "hasDotgit"),
+        ("40000", "git~1", "hasDotgit"),
+        ("40000", ".g\u{200c}it", "hasDotgit"),
+        ("40000", "..", "hasDotdot"),
+        ("40000", "", "empty filename"),
+        ("100644", "a/b", "fullPathname"),
+        ("120000", ".gitmodules", "gitmodulesSymlink"),
+    ] {
+        let scene = Scene::new();
+        let before = scene.portrait();
+        let mut workspace = scene.workspace().await;
+        let octal: String = name.bytes().map(|byte| format!("\\{byte:03o}")).collect();
+        let script = format!(
+            "blob=$(echo x | git hash-object -w --stdin)
+            inner=$(printf '100644 blob %s\\tconfig\\n' $blob | git mktree)
+            case {mode} in 40000) id=$inner;; *) id=$blob;; esac
+            tree=$({{ printf '{mode} {octal}\\000'; echo $id | sed 's/../\\\\x&/g' | xargs -0 printf '%b' | head -c 20; }} \
+                | git hash-object -t tree -w --stdin --literally)
+            git update-ref HEAD $(git commit-tree -p HEAD -m evil $tree)"
+        );
+        let script = script.replace('\'', "'\\''");
+        scene.agent_does(&format!("bash -ec '{script}'")).await;
+        let said = workspace.checkpoint("evil").await.unwrap_err().to_string();
+        assert!(said.contains(called), "{name:?}: {said}");
+        let hand_off = workspace.hand_over(Protection::On).await.unwrap();
+        assert_eq!(hand_off.commits, 0, "{name:?}");
+        assert_eq!(scene.portrait(), before);
+    }
+}
+
 #[tokio::test]
 async fn settings_of_agents_that_appear_are_refused_wherever_and_however() {
     let (scene, mut workspace, _) = check(

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Demand, Dialogue, Step, command, text};
+use super::{Demand, Dialogue, ITEMS_MAX, Step, command, text};
 use crate::operation::Operation;
 use crate::provider::dialect::{Said, small};
 
@@ -63,13 +63,15 @@ pub(super) fn request(
     method: &str,
     id: &Value,
     params: &Value,
-) -> Option<Step> {
+) -> Option<Vec<Step>> {
     if method != "session/request_permission" {
         return None;
     }
     let asked = &params["toolCall"];
     let name = text(asked, "toolCallId");
     merge(dialogue, &name, asked);
+    // Some programs tell of what they ask for, others ask at once.
+    let mut steps = tell(dialogue, &name);
     let call = dialogue.items.get(&name).unwrap_or(asked);
     let option = |kind: &str| {
         let options = params["options"].as_array()?;
@@ -81,12 +83,14 @@ pub(super) fn request(
         let outcome = outcome.unwrap_or_else(|| json!({ "outcome": "cancelled" }));
         json!({ "jsonrpc": "2.0", "id": id, "result": { "outcome": outcome } })
     };
-    Some(Step::Ask(Demand {
+    let demand = Demand {
         operation: operation(&name, call, &dialogue.brief.directory),
         // Never "always": each use is asked for.
         yes: answer(option("allow_once")),
         no: answer(option("reject_once")),
-    }))
+    };
+    steps.push(Step::Ask(demand));
+    Some(steps)
 }
 
 /// Hears what happens.
@@ -106,22 +110,22 @@ pub(super) fn notice(dialogue: &mut Dialogue, method: &str, params: &Value) -> V
         "tool_call" => {
             let name = text(update, "toolCallId");
             dialogue.remember(&name, update);
-            let mut steps = spoken(dialogue);
-            let data = json!({
-                "id": name,
-                "tool": text(update, "kind"),
-                "title": text(update, "title"),
-                "input": small(&update["rawInput"]),
-            });
-            steps.push(Step::Said(Said::new("tool_call", data)));
-            steps
+            if is_begun(update) {
+                tell(dialogue, &name)
+            } else {
+                Vec::new()
+            }
         }
         "tool_call_update" => {
             let name = text(update, "toolCallId");
             merge(dialogue, &name, update);
+            let mut steps = Vec::new();
+            if is_begun(update) {
+                steps.extend(tell(dialogue, &name));
+            }
             let status = text(update, "status");
             if !matches!(status.as_str(), "completed" | "failed") {
-                return Vec::new();
+                return steps;
             }
             dialogue.items.remove(&name);
             let data = json!({
@@ -129,19 +133,71 @@ pub(super) fn notice(dialogue: &mut Dialogue, method: &str, params: &Value) -> V
                 "is_error": status == "failed",
                 "output": small(&update["content"]),
             });
-            vec![Step::Said(Said::new("tool_result", data))]
+            steps.push(Step::Said(Said::new("tool_result", data)));
+            steps
+        }
+        "usage_update" => {
+            let cost = &update["cost"];
+            if cost["currency"] == "USD" {
+                // Of the whole conversation so far.
+                dialogue.outcome.spent.usd = cost["amount"].as_f64();
+            }
+            Vec::new()
         }
         _ => Vec::new(),
     }
 }
 
-fn ended(dialogue: &mut Dialogue, result: &Value) -> Vec<Step> {
+/// Returns whether a use of a tool has begun: before that some programs do not know all of its input.
+fn is_begun(call: &Value) -> bool {
+    !matches!(call["status"].as_str(), Some("pending") | None)
+}
+
+/// Tells of a use of a tool, once.
+fn tell(dialogue: &mut Dialogue, name: &str) -> Vec<Step> {
+    if dialogue.told.contains(name) {
+        return Vec::new();
+    }
+    // Of too many some are told twice rather than not at all.
+    if dialogue.told.len() < ITEMS_MAX {
+        dialogue.told.insert(name.to_owned());
+    }
     let mut steps = spoken(dialogue);
+    let call = dialogue.items.get(name).unwrap_or(&Value::Null);
+    let data = json!({
+        "id": name,
+        "tool": text(call, "kind"),
+        "title": text(call, "title"),
+        "input": small(&call["rawInput"]),
+    });
+    steps.push(Step::Said(Said::new("tool_call", data)));
+    steps
+}
+
+/// Reads what a turn used: where the protocol has it, else where `gemini` tells it.
+fn usage(dialogue: &mut Dialogue, result: &Value) {
+    let count = |values: &Value, name: &str| values[name].as_u64().unwrap_or(0);
+    let spent = &mut dialogue.outcome.spent;
     let usage = &result["usage"];
-    let count = |name: &str| usage[name].as_u64().unwrap_or(0);
-    dialogue.outcome.spent.input_tokens = count("inputTokens");
-    dialogue.outcome.spent.cached_input_tokens = count("cachedReadTokens");
-    dialogue.outcome.spent.output_tokens = count("outputTokens");
+    if usage.is_object() {
+        spent.input_tokens = count(usage, "inputTokens");
+        spent.cached_input_tokens = count(usage, "cachedReadTokens");
+        spent.output_tokens = count(usage, "outputTokens");
+    } else {
+        let usage = &result["_meta"]["quota"]["token_count"];
+        spent.input_tokens = count(usage, "input_tokens");
+        spent.output_tokens = count(usage, "output_tokens");
+    }
+}
+
+fn ended(dialogue: &mut Dialogue, result: &Value) -> Vec<Step> {
+    let announced: Vec<String> = dialogue.items.keys().cloned().collect();
+    let mut steps: Vec<Step> = announced
+        .iter()
+        .flat_map(|name| tell(dialogue, name))
+        .collect();
+    steps.extend(spoken(dialogue));
+    usage(dialogue, result);
     let reason = text(result, "stopReason");
     let end = if reason == "end_turn" {
         dialogue.conclude()
@@ -152,7 +208,7 @@ fn ended(dialogue: &mut Dialogue, result: &Value) -> Vec<Step> {
     let data = json!({
         "result": if dialogue.outcome.is_done { "success" } else { "error" },
         "reason": reason,
-        "cost_usd": null,
+        "cost_usd": dialogue.outcome.spent.usd,
         "input_tokens": dialogue.outcome.spent.input_tokens,
         "output_tokens": dialogue.outcome.spent.output_tokens,
     });
@@ -342,6 +398,83 @@ mod tests {
         assert_eq!(demand.operation.command(), Some("mkfs x"));
         let edit = json!({"toolCallId": "e", "kind": "edit", "title": "a.txt"});
         assert_eq!(ask(&mut dialogue, edit, options).operation.command(), None);
+    }
+
+    fn kinds(steps: &[Step]) -> Vec<&str> {
+        let said = steps.iter().map(|step| match step {
+            Step::Said(said) => said.kind,
+            Step::Ask(_) => "ask",
+            Step::Send(_) => "send",
+            Step::End => "end",
+        });
+        said.collect()
+    }
+
+    #[test]
+    fn each_use_of_a_tool_is_told_once_and_with_its_input() {
+        let mut dialogue = begun();
+        let mut told = |call: Value| {
+            let steps = update(&mut dialogue, call);
+            kinds(&steps).join(" ")
+        };
+        let call = |kind: &str, id: &str, status: &str, input: Value| json!({"sessionUpdate": kind, "toolCallId": id, "status": status, "rawInput": input});
+        // Pending, and not all of its input is known yet.
+        let cwd = json!({"cwd": "/app"});
+        assert_eq!(told(call("tool_call", "a", "pending", cwd)), "");
+        let input = json!({"command": "ls"});
+        let begins = call("tool_call_update", "a", "in_progress", input.clone());
+        assert_eq!(told(begins.clone()), "tool_call");
+        assert_eq!(told(begins), "");
+        let ends = call("tool_call_update", "a", "completed", json!({}));
+        assert_eq!(told(ends), "tool_result");
+        // Begun when it is told of.
+        assert_eq!(
+            told(call("tool_call", "b", "in_progress", input)),
+            "tool_call"
+        );
+        let ends = call("tool_call_update", "b", "failed", json!(null));
+        assert_eq!(told(ends), "tool_result");
+        // Told of when it is over, and never before.
+        let ends = call("tool_call_update", "c", "completed", json!(null));
+        assert_eq!(told(ends), "tool_call tool_result");
+        let params = json!({"sessionId": "s", "toolCall": {"toolCallId": "d", "kind": "execute",
+            "title": "touch made"}, "options": []});
+        let asked = json!({"id": 5, "method": "session/request_permission", "params": params});
+        let steps = hear(&mut dialogue, asked.clone());
+        assert_eq!(kinds(&steps), ["tool_call", "ask"]);
+        assert_eq!(kinds(&hear(&mut dialogue, asked)), ["ask"]);
+        // Announced, and then nothing more is heard of it.
+        let announced = json!({"sessionUpdate": "tool_call", "toolCallId": "e"});
+        assert_eq!(kinds(&update(&mut dialogue, announced)), [""; 0]);
+        let over = json!({"id": 2, "result": {"stopReason": "end_turn"}});
+        assert_eq!(
+            kinds(&hear(&mut dialogue, over)),
+            ["tool_call", "finished", "end"]
+        );
+        assert_eq!(dialogue.outcome().tool_calls, 5);
+    }
+
+    #[test]
+    fn what_was_used_is_read_wherever_a_program_tells_it() {
+        for result in [
+            json!({"stopReason": "end_turn", "usage": {"inputTokens": 7, "outputTokens": 2,
+                "cachedReadTokens": 3}}),
+            json!({"stopReason": "end_turn", "_meta": {"quota": {"token_count":
+                {"input_tokens": 7, "output_tokens": 2}}}}),
+        ] {
+            let mut dialogue = begun();
+            hear(&mut dialogue, json!({"id": 2, "result": result}));
+            let spent = dialogue.outcome().spent;
+            assert_eq!((spent.input_tokens, spent.output_tokens), (7, 2));
+            assert_eq!(spent.usd, None, "unknown is not zero");
+        }
+        let mut dialogue = begun();
+        for (amount, currency) in [(0.25, "USD"), (0.5, "USD"), (9.0, "EUR")] {
+            let cost = json!({"amount": amount, "currency": currency});
+            let told = json!({"sessionUpdate": "usage_update", "used": 1, "size": 2, "cost": cost});
+            update(&mut dialogue, told);
+        }
+        assert_eq!(dialogue.outcome().spent.usd, Some(0.5));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::branch::{Protection, Workspace};
 use crate::clock;
 use crate::folder::SessionFolder;
 use crate::project::Project;
+use crate::session::committed;
 use crate::session::gate::Gate;
 use crate::session::run::Agency;
 use crate::session::trail::{RUNTIME, Trail};
@@ -69,7 +70,7 @@ impl Work {
         request_id: Option<&RequestId>,
     ) -> Result<HandOff, WorkError> {
         let message = format!("sandbox {name}");
-        let checkpoint = self.workspace.checkpoint(&message).await?;
+        self.workspace.checkpoint(&message).await?;
         let refused = self.workspace.take_refused();
         if !refused.is_empty() {
             let details = json!({ "files": refused });
@@ -77,16 +78,7 @@ impl Work {
                 .add("files_refused", RUNTIME, request_id, details)
                 .await?;
         }
-        if let Some(checkpoint) = checkpoint {
-            let details = json!({
-                "message": message,
-                "files_changed": checkpoint.files_changed,
-                "commit": checkpoint.commit,
-            });
-            self.trail
-                .add("git_commit", RUNTIME, request_id, details)
-                .await?;
-        }
+        committed::tell(&self.trail, &self.workspace, request_id).await?;
         let hand_off = match self.why_kept_back(agency).await? {
             Some(why) => self.workspace.kept_back(&why),
             None => self.workspace.hand_over(Protection::On).await?,
