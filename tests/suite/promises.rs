@@ -67,6 +67,20 @@ fn every_promise_names_a_test_or_the_issue_that_closes_it() {
 }
 
 #[test]
+fn what_the_architecture_calls_not_built_is_what_open_rows_name() {
+    let document = fs::read_to_string(programs::project().join("docs/architecture.md")).unwrap();
+    let (_, section) = document.split_once("\n## What is not built yet\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let listed: BTreeSet<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("- "))
+        .collect();
+    let promises = promises();
+    let open = promises.promise.iter().filter_map(|it| it.open.as_deref());
+    assert_eq!(listed, open.collect());
+}
+
+#[test]
 fn every_named_test_exists() {
     let tests = tests_of_the_suite();
     assert!(tests.len() > 30, "{tests:?}");
