@@ -14,7 +14,7 @@ use tests::programs;
 /// The documents whose blocks are run, how many they have, and what a reader has before the first of them.
 const RUN: [(&str, usize, &str); 7] = [
     ("README.md", 4, ""),
-    ("docs/operations.md", 2, ""),
+    ("docs/operations.md", 4, ""),
     ("docs/tokens.md", 1, "mkdir -p ~/projects/my-app\n"),
     ("docs/audit.md", 1, CALLER),
     ("docs/configuration.md", 2, RUNNING),
