@@ -68,7 +68,7 @@ fn the_sandbox_is_laid_over_without_losing_a_protection() {
         "systempaths=unconfined",
         "no-new-privileges:true",
         "seccomp:runtime-seccomp.json",
-        "LOKI_SANDBOX_MODE: 'true'",
+        "LOKI_SANDBOX_MODE: \"true\"",
         "read_only: true",
     ] {
         assert!(shown.contains(line), "{line} is not in\n{shown}");

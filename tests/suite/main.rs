@@ -55,6 +55,7 @@ mod methods;
 mod metric_formats;
 mod metrics;
 mod oidc;
+mod migration;
 mod opting_in;
 mod pausing;
 mod policy;
