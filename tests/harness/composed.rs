@@ -5,7 +5,6 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::certificate::Certificate;
 use crate::command::{self, Finished};
 use crate::engine::{Engine, give};
 use crate::poll;
@@ -57,15 +56,8 @@ impl Composed {
         if let Some(prepare) = plan.prepare {
             prepare(&engine);
         }
-        let certs = engine.folder("certs");
-        fs::create_dir(&certs).expect("a folder of certificates");
-        let pair = Certificate::good(&certs, "server");
-        fs::rename(&pair.certificate, certs.join("cert.pem")).expect("a certificate");
-        fs::rename(&pair.key, certs.join("key.pem")).expect("a key");
-        fs::write(certs.join("metrics.token"), "").expect("a secret");
-        give(&certs, "1001:1999");
+        prepare_as_documented(&engine);
         let projects = engine.folder("projects");
-        fs::create_dir(&projects).expect("a folder of projects");
         let repository = Repository::with_failing_test(&projects.join("app"));
         let agent = programs::project().join("deploy/demo/agent.sh");
         fs::copy(agent, projects.join("agent.sh")).expect("the demo's agent");
@@ -205,6 +197,19 @@ impl Composed {
             (health == "healthy").then_some(())
         });
     }
+}
+
+/// Makes certificates and folders by the very lines of the document, as root needs no `sudo`.
+fn prepare_as_documented(engine: &Engine) {
+    let document = programs::project().join("docs/deployment.md");
+    let document = fs::read_to_string(document).expect("a document");
+    let block = document.split_once("```sh\ncd deploy\n");
+    let lines = block.and_then(|(_, rest)| rest.split_once("docker compose up"));
+    let (lines, _) = lines.expect("a block that brings compose up");
+    let script = format!("set -eu\nsudo() {{ \"$@\"; }}\n{lines}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(engine.folder("."));
+    let _prepared = command::run(&mut shell).ended_with(0);
 }
 
 const SETTINGS: &str = "\
