@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use config::gateway::GatewaySettings;
 use config::load::Sources;
 use config::runtime::RuntimeSettings;
 use serde_json::Value;
@@ -24,6 +25,10 @@ fn every_image_ends_as_appuser_with_a_health_check_and_a_base_of_choice() {
         ("gateway.Dockerfile", "CMD [\"loki-gateway\"]"),
         ("runtime.Dockerfile", "CMD [\"loki-runtime\"]"),
         ("sandbox.Dockerfile", "CMD [\"loki-jail\", \"probe\"]"),
+        (
+            "syslog.Dockerfile",
+            "CMD [\"rsyslogd\", \"-n\", \"-i\", \"/tmp/rsyslogd.pid\", \"-f\", \"/etc/rsyslog.conf\"]",
+        ),
         (
             "all-in-one.Dockerfile",
             "CMD [\"loki\", \"dashboard\", \"start\", \"--foreground\"]",
@@ -214,6 +219,45 @@ fn the_settings_of_containers_are_accepted() {
         assert_eq!(loaded.warnings, Vec::<String>::new(), "{name}");
         assert_eq!(loaded.settings.gateway_user.as_deref(), Some("1001"));
     }
+}
+
+#[test]
+fn the_gateway_s_settings_of_containers_are_accepted() {
+    for (name, issuer) in [
+        ("gateway.toml", "https://idp.example.org"),
+        ("identity/gateway.toml", "https://identity:5556/dex"),
+    ] {
+        let sources = Sources {
+            file: Some((path(name), file(name))),
+            environment: [
+                ("LOKI_DATA_DIR", "/data/loki"),
+                ("LOKI_ENTERPRISE_AUTH", "true"),
+                ("LOKI_API_HOST", "0.0.0.0"),
+                ("LOKI_TLS_CERT", "/run/secrets/tls_cert"),
+                ("LOKI_TLS_KEY", "/run/secrets/tls_key"),
+                ("LOKI_OIDC_ISSUER", issuer),
+                ("LOKI_OIDC_CLIENT_ID", "loki"),
+                ("LOKI_AUDIT_SYSLOG_HOST", "syslog"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+            ..Sources::default()
+        };
+        let loaded = GatewaySettings::load(sources).unwrap();
+        let [issuer] = loaded.settings.issuers.as_slice() else {
+            panic!("{name}: {:?}", loaded.settings.issuers);
+        };
+        let own = name.starts_with("identity/");
+        assert_eq!(issuer.allow_private_addresses, own, "{name}");
+    }
+    // The provider is the one that the compose file's head names, and has no password of ours.
+    let provider = file("identity/dex.yaml");
+    assert!(provider.contains("\nissuer: https://identity:5556/dex\n"));
+    assert!(provider.contains("hashFromEnv: IDENTITY_PASSWORD_HASH"));
+    assert!(
+        !provider.contains("hash: "),
+        "a password that everybody knows"
+    );
 }
 
 #[test]
