@@ -10,6 +10,7 @@
     reason = "a test that cannot go on has failed, and tests start programs and read clocks"
 )]
 
+mod compose_profiles;
 mod container_sandbox;
 mod containers;
 mod document;
@@ -18,6 +19,7 @@ mod hundred_times;
 mod idle_connections;
 mod large_answers;
 mod manifests;
+mod sandbox_in_container;
 mod scanners;
 mod slow_clients;
 mod soak;

@@ -64,16 +64,16 @@ node_package() {
     : >"$folder/$2"
 }
 
-# A base image of Debian's own packages, since no image can be pulled: target/counterparts/debian-base/base.tar.
+# A base image of Debian's own packages, since no image can be pulled: target/counterparts/debian-base/bookworm.tar.
 base_image() {
-    [ -e "$place/debian-base/base.tar" ] && return 0
+    [ -e "$place/debian-base/bookworm.tar" ] && return 0
     say "making a base image"
     mkdir -p "$place/debian-base"
     inner=$(mktemp -d)
-    as_root debootstrap --variant=minbase --include=git,ca-certificates bookworm "$inner/root"
+    as_root debootstrap --variant=minbase --include=git,ca-certificates,rsyslog bookworm "$inner/root"
     as_root tar -C "$inner/root" --exclude=./var/cache/apt --exclude=./var/lib/apt/lists -cf "$place/debian-base/draft.tar" .
     as_root rm -rf "$inner"
-    mv "$place/debian-base/draft.tar" "$place/debian-base/base.tar"
+    mv "$place/debian-base/draft.tar" "$place/debian-base/bookworm.tar"
 }
 
 install() {

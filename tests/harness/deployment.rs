@@ -1,5 +1,7 @@
 //! A running deployment: gateway and runtime, started directly, stopped by id.
 
+mod restart;
+
 use std::fs::{self, File};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};

@@ -52,7 +52,7 @@ impl Engine {
             let answered = engine.try_docker(&["version"]);
             (answered.code == 0).then_some(())
         });
-        let base = counterpart::folder("debian-base").join("base.tar");
+        let base = counterpart::folder("debian-base").join("bookworm.tar");
         let _imported = engine.docker(&["import", &base.display().to_string(), BASE]);
         Some(engine)
     }

@@ -59,6 +59,11 @@ impl Installation {
         self.environment.insert(name.to_owned(), value.into());
     }
 
+    /// Takes a variable back.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.remove(name);
+    }
+
     /// Returns the folder of everything of this test.
     #[must_use]
     pub fn root(&self) -> &Path {

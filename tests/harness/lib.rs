@@ -20,6 +20,7 @@ pub mod capture;
 pub mod certificate;
 pub mod client;
 pub mod command;
+pub mod composed;
 pub mod counterpart;
 pub mod deployment;
 pub mod engine;

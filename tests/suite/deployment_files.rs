@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use config::gateway::GatewaySettings;
 use config::load::Sources;
 use config::runtime::RuntimeSettings;
 use serde_json::Value;
@@ -24,6 +25,10 @@ fn every_image_ends_as_appuser_with_a_health_check_and_a_base_of_choice() {
         ("gateway.Dockerfile", "CMD [\"loki-gateway\"]"),
         ("runtime.Dockerfile", "CMD [\"loki-runtime\"]"),
         ("sandbox.Dockerfile", "CMD [\"loki-jail\", \"probe\"]"),
+        (
+            "syslog.Dockerfile",
+            "CMD [\"rsyslogd\", \"-n\", \"-i\", \"/tmp/rsyslogd.pid\", \"-f\", \"/etc/rsyslog.conf\"]",
+        ),
         (
             "all-in-one.Dockerfile",
             "CMD [\"loki\", \"dashboard\", \"start\", \"--foreground\"]",
@@ -62,6 +67,7 @@ fn the_seccomp_profile_allows_the_jail_and_nothing_dangerous() {
         "unshare",
         "mount",
         "pivot_root",
+        "sethostname",
         "openat2",
         "pidfd_open",
     ] {
@@ -216,21 +222,86 @@ fn the_settings_of_containers_are_accepted() {
 }
 
 #[test]
+fn the_gateway_s_settings_of_containers_are_accepted() {
+    for (name, issuer) in [
+        ("gateway.toml", "https://idp.example.org"),
+        ("identity/gateway.toml", "https://identity:5556/dex"),
+    ] {
+        let sources = Sources {
+            file: Some((path(name), file(name))),
+            environment: [
+                ("LOKI_DATA_DIR", "/data/loki"),
+                ("LOKI_ENTERPRISE_AUTH", "true"),
+                ("LOKI_API_HOST", "0.0.0.0"),
+                ("LOKI_TLS_CERT", "/run/secrets/tls_cert"),
+                ("LOKI_TLS_KEY", "/run/secrets/tls_key"),
+                ("LOKI_OIDC_ISSUER", issuer),
+                ("LOKI_OIDC_CLIENT_ID", "loki"),
+                ("LOKI_AUDIT_SYSLOG_HOST", "syslog"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+            ..Sources::default()
+        };
+        let loaded = GatewaySettings::load(sources).unwrap();
+        let [issuer] = loaded.settings.issuers.as_slice() else {
+            panic!("{name}: {:?}", loaded.settings.issuers);
+        };
+        let own = name.starts_with("identity/");
+        assert_eq!(issuer.allow_private_addresses, own, "{name}");
+    }
+    // The provider is the one that the compose file's head names, and has no password of ours.
+    let provider = file("identity/dex.yaml");
+    assert!(provider.contains("\nissuer: https://identity:5556/dex\n"));
+    assert!(provider.contains("hashFromEnv: IDENTITY_PASSWORD_HASH"));
+    assert!(
+        !provider.contains("hash: "),
+        "a password that everybody knows"
+    );
+}
+
+#[test]
 #[expect(clippy::print_stderr, reason = "what is skipped is said")]
 fn the_units_are_no_more_exposed_than_stated() {
     let document = fs::read_to_string(programs::project().join("docs/deployment.md")).unwrap();
-    assert!(document.contains("exposure 1.4 (gateway), 3.0 (runtime)"));
-    for (unit, tenths) in [("loki-gateway.service", 14), ("loki-runtime.service", 30)] {
+    assert!(
+        document.contains("exposure 1.4 (gateway), 3.0 (runtime), 3.3 (runtime with the sandbox)")
+    );
+    // As a machine has them, with what is laid over a unit in a folder beside it.
+    let root = tempfile::tempdir().unwrap();
+    let units = root.path().join("etc/systemd/system");
+    let programs = root.path().join("usr/bin");
+    let over = units.join("loki-runtime.service.d");
+    for folder in [&over, &programs] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    for name in ["loki-gateway", "loki-runtime"] {
+        let unit = format!("{name}.service");
+        fs::copy(path("systemd").join(&unit), units.join(&unit)).unwrap();
+        fs::copy("/bin/true", programs.join(name)).unwrap();
+    }
+    let judge = |unit: &str, tenths: u32| {
         let mut judge = std::process::Command::new("systemd-analyze");
         judge
             .args(["security", "--offline=yes", "--no-pager"])
+            .arg(format!("--root={}", root.path().display()))
             .arg(format!("--threshold={tenths}"))
-            .arg(path("systemd").join(unit));
-        if judge.output().is_err() {
-            eprintln!("skipped: systemd-analyze is not installed");
-            return;
-        }
-        let finished = command::run(&mut judge);
-        assert_eq!(finished.code, 0, "{finished}");
+            .arg(unit);
+        judge
+    };
+    if judge("loki-gateway.service", 14).output().is_err() {
+        eprintln!("skipped: systemd-analyze is not installed");
+        return;
     }
+    let check = |unit: &str, tenths: u32| {
+        let finished = command::run(&mut judge(unit, tenths));
+        assert_eq!(finished.code, 0, "{finished}");
+        let better = command::run(&mut judge(unit, tenths - 1));
+        assert_ne!(better.code, 0, "{unit} is better than stated");
+    };
+    check("loki-gateway.service", 14);
+    check("loki-runtime.service", 30);
+    let sandbox = path("systemd/loki-runtime.sandbox.conf");
+    fs::copy(sandbox, over.join("sandbox.conf")).unwrap();
+    check("loki-runtime.service", 33);
 }

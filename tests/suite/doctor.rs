@@ -1,13 +1,16 @@
 //! `loki doctor` finds what is wrong, or soon will be, and prints the fix.
 
+use std::fs;
 use std::net::TcpListener;
 
 use serde_json::Value;
 use tests::certificate::{Authority, Certificate, set_mode};
+use tests::command;
 use tests::deployment::Deployment;
 use tests::installation::{Installation, free_port};
 use tests::issuer::Issuer;
 use tests::poll;
+use tests::programs;
 
 /// What the doctor found of these settings: state, detail and fix of the checks with a name.
 fn found(installation: &Installation, check: &str) -> Vec<(String, String, String)> {
@@ -187,4 +190,103 @@ fn an_audit_disk_whose_rest_belongs_to_changes_is_found() {
     assert_eq!(state, "failed", "{detail}");
     assert!(detail.contains("not recorded any more"), "{detail}");
     assert!(fix.contains("audit.retention"), "{fix}");
+}
+
+/// The checks that a doctor makes who lies beside these programs, as names and states, and its exit code.
+fn beside(programs: &[&str]) -> (Vec<String>, i32) {
+    let installation = Installation::new();
+    let folder = installation.root().join("programs");
+    fs::create_dir(&folder).unwrap();
+    for name in ["loki"].iter().chain(programs) {
+        fs::copy(programs::path(name), folder.join(name)).unwrap();
+    }
+    let mut doctor = installation.foreign_command(folder.join("loki").to_str().unwrap());
+    // No git, no gh, no agent: where none runs, none is missed.
+    doctor.args(["doctor", "--json"]).env("PATH", "/nowhere");
+    let finished = command::run(&mut doctor);
+    let findings: Value = serde_json::from_str(&finished.stdout).unwrap();
+    let names = findings.as_array().unwrap().iter().map(|one| {
+        let text = |member: &str| one[member].as_str().unwrap().to_owned();
+        format!("{}: {}", text("check"), text("state"))
+    });
+    (names.collect(), finished.code)
+}
+
+#[test]
+fn what_no_process_of_this_place_needs_is_not_missed() {
+    let has = |found: &[String], start: &str| found.iter().any(|line| line.starts_with(start));
+    let (found, code) = beside(&["loki-gateway"]);
+    assert_eq!(code, 0, "{found:?}");
+    for agents in [
+        "git",
+        "kernel",
+        "sandbox",
+        "runtime settings",
+        "provider",
+        "pull requests",
+    ] {
+        assert!(!has(&found, agents), "{agents}: {found:?}");
+    }
+    for own in [
+        "gateway settings: ok",
+        "tokens: ok",
+        "audit disk: ok",
+        "gateway: warning",
+        "runtime: warning",
+    ] {
+        assert!(has(&found, own), "{own}: {found:?}");
+    }
+    let (found, code) = beside(&["loki-runtime", "loki-jail"]);
+    assert_eq!(code, 1, "there is no git: {found:?}");
+    for edge in [
+        "gateway",
+        "tokens",
+        "audit disk",
+        "certificate",
+        "revocations",
+    ] {
+        assert!(!has(&found, edge), "{edge}: {found:?}");
+    }
+    for own in [
+        "git: failed",
+        "kernel: ",
+        "sandbox: ",
+        "runtime settings: ok",
+        "runtime: warning",
+    ] {
+        assert!(has(&found, own), "{own}: {found:?}");
+    }
+    // Agents are meant to run here, and nothing would narrow them.
+    let (found, code) = beside(&["loki-runtime"]);
+    assert_eq!(code, 1, "{found:?}");
+    assert!(has(&found, "kernel layers: failed"), "{found:?}");
+    let (found, code) = beside(&[]);
+    assert_eq!(code, 0, "{found:?}");
+    assert!(has(&found, "programs: warning"), "{found:?}");
+}
+
+#[test]
+fn what_sessions_lack_is_found() {
+    let installation = Installation::new();
+    let root = installation.root().join("projects");
+    let settings = |program: &str| {
+        format!(
+            "provider = \"mine\"\n[projects]\nroots = [{root:?}]\n[providers.mine]\ncommand = [{program:?}]\n"
+        )
+    };
+    installation.write_settings("runtime.toml", &settings("/nowhere/agent"));
+    let (state, detail, fix) = only(&installation, "provider mine");
+    assert_eq!(state, "warning", "{detail}");
+    assert!(detail.contains("/nowhere/agent"), "{detail}");
+    assert!(fix.contains("providers.mine.command"), "{fix}");
+    let check = format!("projects: {}", root.display());
+    let (state, _, fix) = only(&installation, &check);
+    assert_eq!(state, "warning");
+    assert!(fix.contains("projects.roots"), "{fix}");
+    fs::create_dir(&root).unwrap();
+    installation.write_settings("runtime.toml", &settings("sh"));
+    let (state, detail, _) = only(&installation, "provider mine");
+    assert_eq!(state, "ok", "{detail}");
+    let (state, detail, _) = only(&installation, &check);
+    assert_eq!(state, "ok", "{detail}");
 }

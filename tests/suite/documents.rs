@@ -1,4 +1,4 @@
-//! The documentation is true: its commands run, its tables equal the code.
+//! The documentation is true: its tables and lists equal the code. Its commands: `command_blocks`.
 
 use std::fs;
 
@@ -8,121 +8,12 @@ use config::gateway::GatewaySettings;
 use config::load::Sources;
 use config::load::variables::KNOWN;
 use config::runtime::RuntimeSettings;
-use tests::command;
 use tests::deployment::Deployment;
-use tests::installation::{Installation, free_port};
+use tests::installation::Installation;
 use tests::programs;
-
-/// The mark before a block that is not run; it says why.
-const NOT_RUN: &str = "<!-- not run:";
 
 fn document(name: &str) -> String {
     fs::read_to_string(programs::project().join(name)).unwrap()
-}
-
-/// The shell blocks of a document that are to be run, in order.
-fn blocks(text: &str) -> Vec<String> {
-    let mut blocks = Vec::new();
-    let mut lines = text.lines();
-    let mut before = "";
-    while let Some(line) = lines.next() {
-        if line.trim() == "```sh" {
-            let block: Vec<&str> = lines
-                .by_ref()
-                .take_while(|line| line.trim() != "```")
-                .collect();
-            if !before.starts_with(NOT_RUN) {
-                blocks.push(block.join("\n"));
-            }
-        }
-        if !line.trim().is_empty() {
-            before = line.trim();
-        }
-    }
-    blocks
-}
-
-/// Runs a document's blocks as one script in a new user's home, on a port of its own.
-fn run(name: &str, expected_blocks: usize) -> String {
-    let blocks = blocks(&document(name));
-    assert!(
-        blocks.len() >= expected_blocks,
-        "{name} has {} blocks to run",
-        blocks.len()
-    );
-    let installation = Installation::new();
-    let project = programs::project().canonicalize().unwrap();
-    let script = format!(
-        "set -eu\ntrap 'loki dashboard stop >/dev/null 2>&1 || true' EXIT\n{}\n",
-        blocks.join("\n")
-    );
-    let script = script
-        .replace("57374", &free_port().to_string())
-        .replace("path/to/loki-gateway", &project.display().to_string());
-    let finished = command::run(
-        installation
-            .foreign_command("sh")
-            .args(["-c", &script])
-            .env("GIT_AUTHOR_NAME", "Ada")
-            .env("GIT_AUTHOR_EMAIL", "ada@example.org")
-            .env("GIT_COMMITTER_NAME", "Ada")
-            .env("GIT_COMMITTER_EMAIL", "ada@example.org")
-            .env("GIT_CONFIG_NOSYSTEM", "1"),
-    );
-    assert_eq!(finished.code, 0, "{name}:\n{script}\n{}", finished.text());
-    installation.assert_nothing_runs();
-    finished.text()
-}
-
-#[test]
-fn the_tour_of_the_readme_runs() {
-    let output = run("README.md", 3);
-    for expected in [
-        "Token generated successfully!",
-        "completed",
-        "loki/session-",
-        "session.start",
-    ] {
-        assert!(output.contains(expected), "{expected} is not in\n{output}");
-    }
-}
-
-#[test]
-fn the_commands_of_the_operations_guide_run() {
-    let _output = run("docs/operations.md", 1);
-}
-
-#[test]
-fn every_block_is_run_or_says_why_not() {
-    for name in [
-        "README.md",
-        "docs/operations.md",
-        "docs/security.md",
-        "docs/audit.md",
-        "docs/metrics.md",
-        "docs/configuration.md",
-        "docs/api.md",
-        "docs/ci.md",
-        "docs/commands.md",
-        "docs/comparison.md",
-        "docs/faq.md",
-        "docs/tokens.md",
-        "docs/deployment.md",
-        "docs/migration.md",
-        "CONTRIBUTING.md",
-    ] {
-        let text = document(name);
-        let all = text.lines().filter(|line| line.trim() == "```sh").count();
-        let skipped = text
-            .lines()
-            .filter(|line| line.trim().starts_with(NOT_RUN))
-            .count();
-        let runs_here = matches!(name, "README.md" | "docs/operations.md");
-        assert!(
-            runs_here || all == skipped,
-            "{name}: a block is neither run nor marked"
-        );
-    }
 }
 
 #[test]

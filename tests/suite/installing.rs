@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use tests::command;
 use tests::installation::Installation;
 
 fn mode(path: &Path) -> u32 {
@@ -67,4 +68,27 @@ fn every_command_has_a_manual_page() {
         assert!(text.contains(said), "{page}:\n{text}");
     }
     assert!(!folder.join("loki-run-detached.1").exists());
+}
+
+#[test]
+fn completions_complete_commands_in_a_real_shell() {
+    let installation = Installation::new();
+    // Completes the last of these words.
+    let script = "source <(loki completions bash); COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+                  _loki loki \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"; \
+                  echo \"${COMPREPLY[@]}\"";
+    for (words, expected) in [
+        (&["loki", "enter"][..], "enterprise"),
+        (&["loki", "enterprise", "tok"], "token"),
+        (&["loki", "no-such"], ""),
+    ] {
+        let mut shell = installation.foreign_command("bash");
+        shell.args(["-c", script, "bash"]).args(words);
+        let completed = command::run(&mut shell).output();
+        assert_eq!(completed.trim(), expected, "{words:?}");
+    }
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        let script = installation.loki(&["completions", shell]).output();
+        assert!(script.contains("enterprise"), "{shell}");
+    }
 }

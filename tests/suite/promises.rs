@@ -67,6 +67,42 @@ fn every_promise_names_a_test_or_the_issue_that_closes_it() {
 }
 
 #[test]
+fn what_the_architecture_calls_not_built_is_what_open_rows_name() {
+    let document = fs::read_to_string(programs::project().join("docs/architecture.md")).unwrap();
+    let (_, section) = document.split_once("\n## What is not built yet\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let listed: BTreeSet<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("- "))
+        .collect();
+    let promises = promises();
+    let open = promises.promise.iter().filter_map(|it| it.open.as_deref());
+    assert_eq!(listed, open.collect());
+}
+
+#[test]
+fn the_hardening_checklist_has_each_item_with_its_enforcement_and_its_test() {
+    let rows = fs::read_to_string(programs::project().join("tests/promises.toml")).unwrap();
+    let (_, checklist) = rows.split_once("\n# Checklist\n").unwrap();
+    let document = fs::read_to_string(programs::project().join("docs/hardening.md")).unwrap();
+    let mut items = 0;
+    for promise in promises().promise {
+        if !checklist.contains(&format!("text = {:?}\n", promise.text)) {
+            continue;
+        }
+        items += 1;
+        let row = document
+            .lines()
+            .find(|line| line.starts_with(&format!("| {} |", promise.text)));
+        let row = row.unwrap_or_else(|| panic!("no row: {}", promise.text));
+        assert!(row.contains(".rs](../"), "nothing enforces it: {row}");
+        let is_attacked = promise.tests.iter().any(|test| row.contains(test.as_str()));
+        assert!(is_attacked, "none of {:?}: {row}", promise.tests);
+    }
+    assert_eq!(items, 22);
+}
+
+#[test]
 fn every_named_test_exists() {
     let tests = tests_of_the_suite();
     assert!(tests.len() > 30, "{tests:?}");

@@ -4,11 +4,14 @@
 //! is attacked is shown to be there from outside.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tests::agent::Agent;
+use tests::command;
 use tests::deployment::{Deployment, session_request};
 use tests::poll;
+use tests::programs;
 use tests::repository::Repository;
 
 /// A deployment whose sessions all run in the sandbox.
@@ -420,4 +423,26 @@ fn doctor_and_build_tell_each_layer_of_the_sandbox() {
     }
     let plain = installation.loki(&["sandbox", "doctor"]);
     assert!(plain.stdout.contains("sandbox: namespaces"), "{plain}");
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "what is skipped is said")]
+fn a_host_whose_control_groups_cannot_be_written_is_looked_at_all_the_same() {
+    if !rustix::process::getuid().is_root() {
+        eprintln!("skipped: only root can make the control groups read-only");
+        return;
+    }
+    // As in a container, or in a service with ProtectControlGroups.
+    let script = "for place in $(awk '$3 ~ /^cgroup/ { print $2 }' /proc/mounts); do \
+                  mount -o remount,bind,ro \"$place\" || exit 99; done; exec \"$0\" probe";
+    let mut probe = Command::new("unshare");
+    probe
+        .args(["--mount", "sh", "-c", script])
+        .arg(programs::path("loki-jail"));
+    let said = command::run(&mut probe).output();
+    let layers: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(layers["file_system"]["state"], "enforced", "{said}");
+    assert_eq!(layers["sandbox"]["root"]["state"], "enforced", "{said}");
+    let reason = layers["sandbox"]["processes"]["reason"].as_str();
+    assert!(reason.unwrap().contains("Read-only file system"), "{said}");
 }

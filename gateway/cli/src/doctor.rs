@@ -2,13 +2,17 @@
 //!
 //! Invariant: it changes nothing, and each failure names its fix.
 
+mod agents;
 mod audit;
 mod certificates;
 mod deployment;
 mod files;
 mod host;
 mod identity;
+mod place;
 
+use ::config::home::Home;
+use place::Place;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -86,16 +90,11 @@ impl Finding {
 
 /// Runs the command.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
-    let mut findings = settings(context);
+    let place = Place::look();
+    let mut findings = vec![place.finding()];
+    findings.extend(settings(context, place));
     match context.offline() {
-        Ok(offline) => {
-            findings.extend(files::check(context, &offline.home));
-            findings.extend(certificates::check(context));
-            findings.extend(audit::check(context, &offline.home));
-            findings.extend(host::check(&offline.home));
-            findings.extend(identity::check(context, &offline.home));
-            findings.extend(deployment::check(context, &offline.home));
-        }
+        Ok(offline) => findings.extend(whole(context, &offline.home, place)),
         Err(failure) => findings.push(Finding::failed(
             "data directory",
             failure.what(),
@@ -103,6 +102,26 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
         )),
     }
     report(&findings, arguments.json)
+}
+
+/// Checks what the processes that run here need.
+fn whole(context: &Context, home: &Home, place: Place) -> Vec<Finding> {
+    let mut findings = files::check(context, home, place);
+    if place.gateway {
+        findings.extend(certificates::check(context));
+        findings.extend(audit::check(context, home));
+    }
+    findings.extend(host::check(home));
+    if place.runtime {
+        findings.push(host::git());
+        findings.extend(host::kernel());
+        findings.extend(agents::check(context));
+    }
+    if place.gateway {
+        findings.extend(identity::check(context, home));
+    }
+    findings.extend(deployment::check(context, home, place));
+    findings
 }
 
 /// Runs `loki sandbox doctor`: what the kernel lets this host enforce.
@@ -147,13 +166,17 @@ fn report(findings: &[Finding], json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn settings(context: &Context) -> Vec<Finding> {
+fn settings(context: &Context, place: Place) -> Vec<Finding> {
     let mut findings = Vec::new();
     let gateway = context
         .gateway_settings(context.sources())
         .map(|loaded| loaded.warnings);
     let runtime = context.runtime_settings().map(|loaded| loaded.warnings);
-    for (name, loaded) in [("gateway settings", gateway), ("runtime settings", runtime)] {
+    let both = [
+        ("gateway settings", gateway, place.gateway),
+        ("runtime settings", runtime, place.runtime),
+    ];
+    for (name, loaded, _) in both.into_iter().filter(|(_, _, is_here)| *is_here) {
         match loaded {
             Ok(warnings) if warnings.is_empty() => {
                 findings.push(Finding::ok(name, "in order"));

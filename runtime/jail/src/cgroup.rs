@@ -171,7 +171,8 @@ impl Groups {
         }
     }
 
-    /// Removes the groups. The tree is gone.
+    /// Removes the groups that were made. The tree is gone. Those that are not there are not asked for:
+    /// where nothing can be written, as in containers, even that would be an error.
     ///
     /// # Errors
     /// When one is still in use.
@@ -179,7 +180,8 @@ impl Groups {
         let own = self
             .stillness
             .iter()
-            .map(|place| place.own.join(&self.name));
+            .map(|place| place.own.join(&self.name))
+            .filter(|group| group.is_dir());
         let limited = ResourceName::ALL;
         let limited = limited.into_iter().flat_map(|name| self.groups(name));
         for group in own.chain(limited) {

@@ -259,5 +259,4 @@ const MOUNTS: &str =
 
 const PLACES: &str = "create it, and let no part of its name be a symbolic link";
 
-const PROC: &str =
-    "in a container, start it with an unmasked /proc (docs/sandbox.md, \"In a container\")";
+const PROC: &str = "in a container, start it with --security-opt systempaths=unconfined (docs/sandbox.md, \"In a container\")";

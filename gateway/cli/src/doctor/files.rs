@@ -10,10 +10,11 @@ use ::config::secret;
 use gateway::tokens::store;
 
 use super::Finding;
+use super::place::Place;
 use crate::context::Context;
 
 /// Checks everything below the data directory.
-pub(super) fn check(context: &Context, home: &Home) -> Vec<Finding> {
+pub(super) fn check(context: &Context, home: &Home, place: Place) -> Vec<Finding> {
     let mut findings = vec![data_directory(home.directory())];
     let closed = [
         ("tokens and audit", home.dashboard(), 0o700),
@@ -26,10 +27,18 @@ pub(super) fn check(context: &Context, home: &Home) -> Vec<Finding> {
     for (check, path, wanted) in closed {
         findings.extend(mode(check, &path, wanted));
     }
-    findings.push(tokens(home));
-    if let Ok(loaded) = context.gateway_settings(context.sources()) {
-        findings.push(key(&loaded.settings.runtime.statement_key));
+    if place.gateway {
+        findings.push(tokens(home));
     }
+    // Each process has its own settings of the key that both share.
+    let path = if place.gateway {
+        let loaded = context.gateway_settings(context.sources());
+        loaded.map(|loaded| loaded.settings.runtime.statement_key)
+    } else {
+        let loaded = context.runtime_settings();
+        loaded.map(|loaded| loaded.settings.statement_key)
+    };
+    findings.extend(path.ok().map(|path| key(&path)));
     findings
 }
 

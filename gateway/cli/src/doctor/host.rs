@@ -1,4 +1,4 @@
-//! What the host gives: disk space, a clock, git, and the kernel's layers.
+//! What the host gives: disk space and a clock; to agents git and the kernel's layers.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,6 +7,7 @@ use ::config::home::Home;
 use serde_json::Value;
 
 use super::Finding;
+use super::place::beside;
 use crate::clock;
 
 /// Below this the audit trail may soon stop mutations.
@@ -20,9 +21,7 @@ const EARLIEST_SECONDS: i64 = 1_767_225_600;
 
 /// Checks the host.
 pub(super) fn check(home: &Home) -> Vec<Finding> {
-    let mut findings = vec![disk(home.directory()), time(), git()];
-    findings.extend(kernel());
-    findings
+    vec![disk(home.directory()), time()]
 }
 
 fn disk(path: &Path) -> Finding {
@@ -58,7 +57,8 @@ fn time() -> Finding {
     Finding::ok("clock", now.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-fn git() -> Finding {
+/// Asks git, by which sessions' work is kept.
+pub(super) fn git() -> Finding {
     let fix = "install git 2.30 or later";
     match output_of(Path::new("git"), "--version") {
         Ok(text) => Finding::ok("git", text.trim().to_owned()),
@@ -113,8 +113,7 @@ pub(super) fn kernel() -> Vec<Finding> {
 
 /// Finds the program beside this one.
 pub(super) fn jail() -> Result<PathBuf, String> {
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let program = own.with_file_name("loki-jail");
+    let program = beside("loki-jail")?;
     if program.is_file() {
         Ok(program)
     } else {
