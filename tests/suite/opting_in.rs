@@ -43,7 +43,17 @@ const DEFAULT: [(&str, &str); 10] = [
 ];
 
 fn controls(issuer: &Issuer, receiver: &UdpSocket, files: [String; 2]) -> Vec<Control> {
-    let one = |name, value: &str| vec![(name, value.to_owned())];
+    let mut every = edge_controls(issuer, receiver, files);
+    every.extend(agent_controls());
+    every
+}
+
+fn one(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
+    vec![(name, value.to_owned())]
+}
+
+/// What the gateway does.
+fn edge_controls(issuer: &Issuer, receiver: &UdpSocket, files: [String; 2]) -> Vec<Control> {
     let [certificate, key] = files;
     let port = receiver.local_addr().unwrap().port().to_string();
     vec![
@@ -90,6 +100,12 @@ fn controls(issuer: &Issuer, receiver: &UdpSocket, files: [String; 2]) -> Vec<Co
             ],
             &[("the syslog receiver", "gets records")],
         ),
+    ]
+}
+
+/// What the runtime does.
+fn agent_controls() -> Vec<Control> {
+    vec![
         (
             "branch protection",
             one("LOKI_BRANCH_PROTECTION", "true"),
