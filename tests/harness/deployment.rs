@@ -1,6 +1,7 @@
 //! A running deployment: gateway and runtime, started directly, stopped by id.
 
 mod restart;
+mod session;
 
 use std::fs::{self, File};
 use std::ops::Deref;
@@ -8,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::certificate::Certificate;
@@ -20,6 +20,7 @@ use crate::process;
 use crate::programs;
 use crate::repository::Repository;
 use crate::token::Token;
+pub use session::session_request;
 
 /// What a deployment is to be.
 #[derive(Debug)]
@@ -356,41 +357,6 @@ impl Deployment {
         Token::generate(&self.installation, name, flags)
     }
 
-    /// Starts a session on a project and returns its id.
-    ///
-    /// # Panics
-    /// When it is not accepted.
-    #[must_use]
-    pub fn start_session(&self, client: &Client, project: &Path) -> String {
-        let answer = client.post("/api/sessions", &session_request(project));
-        assert!(matches!(answer.status, 200..=202), "{}", answer.text());
-        let id = answer.json()["id"].as_str().map(str::to_owned);
-        id.expect("an accepted session has an id")
-    }
-
-    /// Waits until a session is in one of these states and returns it.
-    ///
-    /// # Panics
-    /// When it is not in time, or ends in another state.
-    #[must_use]
-    pub fn session_in(&self, client: &Client, id: &str, states: &[&str]) -> Value {
-        let path = format!("/api/sessions/{id}");
-        poll::until(&format!("session {id} is {states:?}"), || {
-            let view = client.get(&path).with_status(200).json();
-            let state = view["state"].as_str().unwrap_or_default().to_owned();
-            if states.contains(&state.as_str()) {
-                return Some(view);
-            }
-            let over = ["completed", "failed", "stopped", "expired"].contains(&state.as_str());
-            assert!(
-                !over,
-                "session ended: {view:#}\n{}",
-                self.log("loki-runtime")
-            );
-            None
-        })
-    }
-
     /// Has a provider's next sessions do something else.
     ///
     /// # Panics
@@ -472,15 +438,6 @@ impl Drop for Deployment {
         }
         let _codes = (self.stop_gateway(), self.stop_runtime());
     }
-}
-
-/// Returns the body that starts a session on a project with the sample's PRD.
-#[must_use]
-pub fn session_request(project: &Path) -> Value {
-    json!({
-        "prd": {"name": "my-app.md", "text": "Make total.sh print the sum of its arguments."},
-        "project": project,
-    })
 }
 
 fn stop(child: Option<Child>) -> Option<i32> {
