@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -157,20 +157,26 @@ pub(crate) async fn run(target: &Target, load: Load, plan: &Plan) -> anyhow::Res
         Work::Requests { first, later } => {
             let mut prepared = Prepared::all(first, &target);
             let mut changes_at = prepared.len();
-            if let Some(later) = later {
+            let before = if let Some(later) = later {
                 prepared.extend(Prepared::all(later.requests, &target));
-                tokio::spawn(async move {
-                    sleep_until(span.start + plan_middle(&span)).await;
-                    (later.before)();
-                });
+                Some(later.before)
             } else {
                 changes_at = 0;
-            }
+                None
+            };
             let queue = Arc::new(Queue {
                 prepared,
                 changes_at,
+                changed: AtomicBool::new(false),
                 next: AtomicUsize::new(0),
             });
+            if let Some(before) = before {
+                let queue = Arc::clone(&queue);
+                tokio::spawn(async move {
+                    sleep_until(span.start + plan_middle(&span)).await;
+                    queue.change(before);
+                });
+            }
             requests(&target, &queue, plan, span).await?
         }
         Work::Idle => crate::idle::spawn(&target, plan, span),
@@ -229,15 +235,24 @@ fn rate(count: u64, elapsed: Duration) -> f64 {
 #[derive(Debug)]
 struct Queue {
     prepared: Vec<Prepared>,
-    /// From the middle of the run on, requests from this position on are asked; 0 if there is no
-    /// change.
+    /// After the change, requests from this position on are asked; 0 if there is no change.
     changes_at: usize,
+    /// Set once what comes before the later requests has happened: none is asked too early, however
+    /// late the machine gets to it.
+    changed: AtomicBool,
     next: AtomicUsize,
 }
 
 impl Queue {
-    fn take(&self, later: bool) -> &Prepared {
+    /// Does what has to come before the later requests, and then has those asked.
+    fn change(&self, before: Box<dyn FnOnce() + Send>) {
+        before();
+        self.changed.store(true, Ordering::Release);
+    }
+
+    fn take(&self) -> &Prepared {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let later = self.changed.load(Ordering::Acquire);
         let (from, to) = match (self.changes_at, later) {
             (0, _) => (0, self.prepared.len()),
             (changes_at, false) => (0, changes_at),
@@ -288,7 +303,6 @@ struct Worker {
 impl Worker {
     async fn run(mut self, pace: Pace) -> anyhow::Result<Seen> {
         let mut seen = Seen::new()?;
-        let middle = self.span.start + plan_middle(&self.span);
         while let Some(due) = pace.due().await {
             let counts = due >= self.span.start;
             let mut client = match self.client.take() {
@@ -302,7 +316,7 @@ impl Worker {
                     }
                 },
             };
-            let prepared = self.queue.take(due >= middle);
+            let prepared = self.queue.take();
             match client.ask(&self.target, prepared).await {
                 Ok(answer) => {
                     if counts {
@@ -349,4 +363,33 @@ pub(crate) async fn probe(target: &Target, load: &Load) -> anyhow::Result<()> {
         request.statuses
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+    use super::{Arc, Prepared, Queue, Target};
+    use crate::request::Request;
+    use crate::target::Protocol;
+
+    #[test]
+    fn nothing_is_asked_before_what_has_to_come_first() {
+        let target =
+            Target::parse("http://127.0.0.1:9/", None, Protocol::Http1, false).expect("a target");
+        let request = |path: &str| Request::read(&path.into(), None, &[200]);
+        let queue = Arc::new(Queue {
+            prepared: Prepared::all(vec![request("/first"), request("/later")], &target),
+            changes_at: 1,
+            changed: AtomicBool::new(false),
+            next: AtomicUsize::new(0),
+        });
+        let asked = |queue: &Queue| queue.take().request.path.to_string();
+        assert_eq!([asked(&queue), asked(&queue)], ["/first", "/first"]);
+        let meanwhile = Arc::clone(&queue);
+        queue.change(Box::new(move || {
+            assert_eq!(&*meanwhile.take().request.path, "/first");
+        }));
+        assert_eq!([asked(&queue), asked(&queue)], ["/later", "/later"]);
+    }
 }
