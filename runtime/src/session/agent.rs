@@ -4,6 +4,7 @@
 //! pause that doubles.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use config::private;
 use config::runtime::commands::Commands;
 use serde_json::json;
 
+use super::Ending;
 use super::asking::language;
 use super::attended::{Attended, Recorder, Told, attend};
 use super::gate;
@@ -19,7 +21,7 @@ use super::halt::{self, Held, Order};
 use super::live::Live;
 use super::outgoing;
 use super::prompt;
-use super::run::Agency;
+use super::run::{Agency, stopped};
 use super::spending::Meter;
 use super::verdict::AgentEnd;
 use super::workshop::{WorkError, Workshop};
@@ -32,8 +34,8 @@ use crate::store::NewEvent;
 /// What an agent's run came to.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Worked {
-    /// How it ended; nothing if the session is asked to stop.
-    pub(super) end: Option<AgentEnd>,
+    /// How it ended; breaks with the session's end if that may not go on.
+    pub(super) end: ControlFlow<Ending, AgentEnd>,
     /// What it said last.
     pub(super) last_words: String,
 }
@@ -55,10 +57,13 @@ impl Agency {
             let end = match end {
                 Attended::Exited(code) => end_of(code, &told),
                 Attended::Cut(reason) => AgentEnd::Cut(reason),
-                Attended::Stopped => return worked(None),
+                Attended::Stopped => return worked(ControlFlow::Break(stopped(live))),
+                Attended::Rejected { by, reason } => {
+                    return worked(ControlFlow::Break(Ending::rejected(&by, &reason)));
+                }
                 Attended::Unanswered(why) => {
                     if unanswered(workshop, why).await? == Held::Stopped {
-                        return worked(None);
+                        return worked(ControlFlow::Break(stopped(live)));
                     }
                     continue;
                 }
@@ -66,7 +71,7 @@ impl Agency {
             note_end(live, iteration, &end).await?;
             let passes = told.outcome.is_transient || end == AgentEnd::Exited(TEMPFAIL);
             if !passes || attempt == ATTEMPTS_MAX {
-                return worked(Some(end));
+                return worked(ControlFlow::Continue(end));
             }
             let pause = pause_after(attempt, self.settings().sessions.retry_pause);
             let data = json!({

@@ -218,6 +218,28 @@ impl Asking<'_> {
         Ok(Settled::GoesOn)
     }
 
+    /// Hears what a program said before it ended: everything of it is gone, so nothing that it asks for
+    /// is answered.
+    pub(super) async fn hear_out(&mut self, recorder: &mut Recorder) -> Result<Settled, WorkError> {
+        let Some(talk) = &mut self.talk else {
+            return Ok(Settled::GoesOn);
+        };
+        while let Some(line) = talk.hear_out().await {
+            recorder.keep(&line).await?;
+            for step in talk.judge(&line) {
+                match step {
+                    Step::Said(said) => recorder.tell(self.live, self.trail, vec![said]).await?,
+                    Step::Send(_) | Step::Ask(_) => {}
+                    Step::End => {
+                        talk.end();
+                        return Ok(Settled::Concluded);
+                    }
+                }
+            }
+        }
+        Ok(Settled::GoesOn)
+    }
+
     /// Has the next prompt say why something was refused: these languages have no word for it.
     async fn guide(&self, operation: &Operation, reason: &str) -> Result<(), WorkError> {
         let text = format!("{} was not allowed: {reason}", operation.summary());

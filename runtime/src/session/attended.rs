@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use super::asking::{Asking, Settled, Wanted};
+use super::gate::Passage;
 use super::halt::{self, Held};
 use super::live::Live;
 use super::orphans;
@@ -47,6 +48,13 @@ pub(super) enum Attended {
     Stopped,
     /// It asked for something, and nobody decided in time.
     Unanswered(String),
+    /// A person did not grant what it would have used.
+    Rejected {
+        /// Who decided.
+        by: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Where output goes: all of it into a log; into events if wanted, as lines or as what it means.
@@ -283,6 +291,7 @@ pub(super) async fn attend(
             return Ok(match followed {
                 Followed::Stopped => Attended::Stopped,
                 Followed::Unanswered(why) => Attended::Unanswered(why),
+                Followed::Rejected { by, reason } => Attended::Rejected { by, reason },
                 Followed::Concluded => Attended::Exited(0),
                 Followed::ToTheEnd | Followed::TooLong => Attended::Cut(said),
             });
@@ -302,6 +311,7 @@ pub(super) async fn attend(
     Ok(match (followed, ended.cut) {
         (Followed::Stopped, _) => Attended::Stopped,
         (Followed::Unanswered(why), _) => Attended::Unanswered(why),
+        (Followed::Rejected { by, reason }, _) => Attended::Rejected { by, reason },
         (Followed::Concluded, _) => Attended::Exited(0),
         (Followed::TooLong, _) => Attended::Cut(too_long(bounds.timeout)),
         (Followed::ToTheEnd, Some(Cut::Output(bytes))) => {
@@ -318,6 +328,10 @@ enum Followed {
     TooLong,
     Stopped,
     Unanswered(String),
+    Rejected {
+        by: String,
+        reason: String,
+    },
     /// The program has said that its work is over.
     Concluded,
 }
@@ -343,7 +357,7 @@ async fn follow(
                     recorder.take(live, trail, &chunk).await?;
                     continue;
                 }
-                None => return Ok(followed),
+                None => return last_heard(followed, tree, recorder, asking).await,
             },
             () = &mut deadline, if followed == Followed::ToTheEnd => {
                 followed = Followed::TooLong;
@@ -365,7 +379,14 @@ async fn follow(
                 let spent = said.map_or_else(|| recorder.spent(), |outcome| outcome.spent);
                 let Some(why) = meter.exceeded(spent).await? else { continue };
                 tree.freeze().await?;
-                followed = after(meter.hold(&why).await?, tree, bounds).await?;
+                followed = match meter.hold(&why).await? {
+                    Passage::Open => after(Held::Resumed, tree, bounds).await?,
+                    Passage::Stopped => after(Held::Stopped, tree, bounds).await?,
+                    Passage::Rejected { by, reason } => {
+                        tree.stop(bounds.grace).await?;
+                        Followed::Rejected { by, reason }
+                    }
+                };
             }
             wanted = next(&mut asking), if followed == Followed::ToTheEnd => {
                 let Some(asking) = &mut asking else { continue };
@@ -384,6 +405,26 @@ async fn follow(
         let later = deadline.deadline() + live.held().saturating_sub(held);
         deadline.as_mut().reset(later);
     }
+}
+
+/// Returns how a tree was followed that is gone: what its program said last counts, although the end of
+/// its output was noticed first.
+async fn last_heard(
+    followed: Followed,
+    tree: &Tree,
+    recorder: &mut Recorder,
+    asking: Option<&mut Asking<'_>>,
+) -> Result<Followed, WorkError> {
+    let Some(asking) = asking else {
+        return Ok(followed);
+    };
+    if followed != Followed::ToTheEnd || tree.was_cut() {
+        return Ok(followed);
+    }
+    Ok(match asking.hear_out(recorder).await? {
+        Settled::Concluded => Followed::Concluded,
+        Settled::GoesOn | Settled::Stopped | Settled::Unanswered(_) => Followed::ToTheEnd,
+    })
 }
 
 /// Lets a frozen tree go on after it was held, or has it end.

@@ -189,8 +189,13 @@ impl Sessions {
             return Err(wrong_state(live, RESUMED));
         }
         live.ask_to_resume(Order::by_caller(statement, RESUMED));
-        // What was asked before it paused may be asked again.
-        reached(live, RESUMED, |now| now != SessionState::Paused).await
+        // What was asked before it paused may be asked again, and it may pause again at once: the budget
+        // may be used up twice over.
+        tokio::select! {
+            biased;
+            resumed = reached(live, RESUMED, |now| now != SessionState::Paused) => resumed,
+            () = live.pause_asked() => Ok(SessionView::clone(&live.view())),
+        }
     }
 
     async fn visible(

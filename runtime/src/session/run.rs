@@ -199,14 +199,17 @@ impl Agency {
             let worked = self.agent(workshop, number, &prompt).await?;
             output = worked.last_words;
             let files_changed = workshop.checkpoint(number).await;
-            let Some(agent) = worked.end else {
+            let agent = match worked.end {
+                ControlFlow::Continue(agent) => agent,
                 // Whoever stops a session wants it stopped, whatever its agent left behind.
-                return Ok(match files_changed {
-                    Ok(_) => stopped(live),
-                    Err(error) => stopped(live).but(&format!(
-                        "the agent's last changes could not be committed: {error}"
-                    )),
-                });
+                ControlFlow::Break(ending) => {
+                    return Ok(match files_changed {
+                        Ok(_) => ending,
+                        Err(error) => ending.but(&format!(
+                            "the agent's last changes could not be committed: {error}"
+                        )),
+                    });
+                }
             };
             done.push(Iteration {
                 agent,
@@ -343,7 +346,9 @@ impl Agency {
             match attended? {
                 Attended::Exited(0) => Verification::Passed,
                 Attended::Exited(exit_code) => Verification::Failed { exit_code, output },
-                Attended::Cut(reason) | Attended::Unanswered(reason) => Verification::Failed {
+                Attended::Cut(reason)
+                | Attended::Unanswered(reason)
+                | Attended::Rejected { reason, .. } => Verification::Failed {
                     exit_code: CUT_EXIT_CODE,
                     output: format!("{output}\nthe verify command was ended: {reason}"),
                 },

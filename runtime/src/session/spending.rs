@@ -17,7 +17,6 @@ use super::halt::{self, Held, Order};
 use super::live::Live;
 use super::questions;
 use super::run::{Agency, stopped};
-use super::stop::Request;
 use super::trail::{RUNTIME, Trail};
 use super::workshop::{WorkError, Workshop};
 use crate::folder;
@@ -109,28 +108,24 @@ impl<'run> Meter<'run> {
         Ok(budget::exceeded(&view, budget, self.disk_bytes))
     }
 
-    /// Holds a frozen run until a person grants the budget once more; returns whether it goes on.
-    pub(super) async fn hold(&self, why: &str) -> Result<Held, WorkError> {
+    /// Holds a frozen run until a person grants the budget once more, or does not.
+    pub(super) async fn hold(&self, why: &str) -> Result<Passage, WorkError> {
         let live = self.workshop.live;
         tell(self.workshop, why).await?;
         if live.view().autonomy_mode == AutonomyMode::Perpetual {
-            return pause(self.workshop, why).await;
+            return Ok(match pause(self.workshop, why).await? {
+                Held::Resumed => Passage::Open,
+                Held::Stopped => Passage::Stopped,
+            });
         }
         let since = Instant::now();
         let question = questions::budget(&live.view(), why);
         let passage = self.agency.pass(self.workshop, &question).await?;
         live.was_held(since.elapsed());
-        match passage {
-            Passage::Open => {
-                grant(live, self.workshop.trail).await?;
-                Ok(Held::Resumed)
-            }
-            Passage::Stopped => Ok(Held::Stopped),
-            Passage::Rejected { by, reason } => {
-                live.ask_to_stop(Request::rejected(&by, &reason));
-                Ok(Held::Stopped)
-            }
+        if passage == Passage::Open {
+            grant(live, self.workshop.trail).await?;
         }
+        Ok(passage)
     }
 }
 

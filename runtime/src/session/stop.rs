@@ -64,17 +64,6 @@ impl Request {
         }
     }
 
-    /// Builds the request of a person who did not approve that the session goes on.
-    #[must_use]
-    pub fn rejected(by: &str, reason: &str) -> Self {
-        Self {
-            by: by.to_owned(),
-            request_id: None,
-            reason: format!("{by} did not approve: {reason}"),
-            suspends: false,
-        }
-    }
-
     /// Builds the runtime's own request at its orderly end.
     #[must_use]
     pub fn shutdown() -> Self {

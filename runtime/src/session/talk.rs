@@ -2,9 +2,12 @@
 //!
 //! Invariant: a line is bounded, and so is all that is heard; a conversation that breaks off is not done.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
 
 use crate::operation::Counter;
 use crate::provider::dialect::Outcome;
@@ -55,24 +58,25 @@ impl Talk {
                 std::future::pending().await
             };
         };
-        loop {
-            let Ok(piece) = reader.fill_buf().await else {
-                return self.break_off();
-            };
-            let end = piece.iter().position(|byte| *byte == b'\n');
-            let length = end.map_or(piece.len(), |end| end + 1);
-            let taken = u64::try_from(length).unwrap_or(u64::MAX);
-            if length == 0 || taken > self.bytes_left || self.line.len() + length > LINE_BYTES_MAX {
-                return self.break_off();
-            }
-            self.bytes_left -= taken;
-            self.line.extend_from_slice(&piece[..length]);
-            reader.consume(length);
-            if end.is_some() {
-                self.line.pop();
-                return Heard::Line(std::mem::take(&mut self.line));
+        match next_line(reader, &mut self.line, &mut self.bytes_left).await {
+            Some(line) => Heard::Line(line),
+            None => {
+                self.end();
+                Heard::Nothing
             }
         }
+    }
+
+    /// Returns the next line of a program that has ended; nothing when there is no more, or when some
+    /// process that outlived its supervisor holds the conversation open.
+    pub(super) async fn hear_out(&mut self) -> Option<Vec<u8>> {
+        let (reader, _) = self.streams.as_mut()?;
+        let line = next_line(reader, &mut self.line, &mut self.bytes_left);
+        let line = timeout(HEARD_OUT_WITHIN, line).await.ok().flatten();
+        if line.is_none() {
+            self.end();
+        }
+        line
     }
 
     /// Begins to speak.
@@ -110,12 +114,62 @@ impl Talk {
     pub(super) fn outcome(&self) -> Outcome {
         self.dialogue.outcome().clone()
     }
+}
 
-    fn break_off(&mut self) -> Heard {
-        self.end();
-        Heard::Nothing
+/// Reads a line, without its end, of which `begun` may be there already; nothing at the end and beyond a
+/// bound. Safe to cancel: what was read stays in `begun`.
+async fn next_line(
+    reader: &mut BufReader<OwnedReadHalf>,
+    begun: &mut Vec<u8>,
+    bytes_left: &mut u64,
+) -> Option<Vec<u8>> {
+    loop {
+        let piece = reader.fill_buf().await.ok()?;
+        let end = piece.iter().position(|byte| *byte == b'\n');
+        let length = end.map_or(piece.len(), |end| end + 1);
+        let taken = u64::try_from(length).unwrap_or(u64::MAX);
+        if length == 0 || taken > *bytes_left || begun.len() + length > LINE_BYTES_MAX {
+            return None;
+        }
+        *bytes_left -= taken;
+        begun.extend_from_slice(&piece[..length]);
+        reader.consume(length);
+        if end.is_some() {
+            begun.pop();
+            return Some(std::mem::take(begun));
+        }
     }
 }
 
 /// Longest line that is heard: a program may show a whole file that it wants to change.
 const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Longest wait for the end of what a program said that is gone: all of it is there already.
+const HEARD_OUT_WITHIN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+
+    use super::Talk;
+    use crate::provider::dialogue::{Brief, Language};
+
+    #[tokio::test]
+    async fn what_a_program_said_is_heard_although_it_is_gone() {
+        let brief = Brief {
+            prompt: "work".to_owned(),
+            directory: "/app".to_owned(),
+            model: None,
+        };
+        let mut talk = Talk::new(Language::Acp, brief, 100);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        talk.begin(ours).await;
+        let said = b"{\"id\":0}\n{\"id\":1}\n{\"torn\"";
+        theirs.write_all(said).await.unwrap();
+        drop(theirs);
+        assert_eq!(talk.hear_out().await.unwrap(), b"{\"id\":0}");
+        assert_eq!(talk.hear_out().await.unwrap(), b"{\"id\":1}");
+        assert_eq!(talk.hear_out().await, None, "half a line is none");
+        assert_eq!(talk.hear_out().await, None);
+    }
+}
