@@ -198,6 +198,13 @@ fn text<'event>(event: &'event Value, name: &str) -> &'event str {
     bounded(event[name].as_str().unwrap_or_default())
 }
 
+/// Returns what a program says that it cost; nothing if no run can have cost that. Less than nothing
+/// would give back a budget that is used up.
+pub(super) fn dollars(value: &Value) -> Option<f64> {
+    let dollars = value.as_f64()?;
+    (0.0..=DOLLARS_MAX).contains(&dollars).then_some(dollars)
+}
+
 /// Returns a member as a value that events can keep.
 pub(super) fn small(value: &Value) -> Value {
     let written = value.to_string();
@@ -208,6 +215,8 @@ pub(super) fn small(value: &Value) -> Value {
     }
 }
 
+/// Most US dollars of one run.
+const DOLLARS_MAX: f64 = 1e6;
 const TEXT_BYTES_MAX: usize = 8 * 1024;
 const RAW_BYTES_MAX: usize = 8 * 1024;
 

@@ -183,28 +183,38 @@ impl Store {
         projects: Option<&[String]>,
         limit: u32,
     ) -> Result<Vec<SessionView>, StoreError> {
-        let wanted = projects.map(json).transpose()?;
-        sqlx::query(
-            "SELECT * FROM session \
-             WHERE ?1 IS NULL OR project IN (SELECT value FROM json_each(?1)) \
-             ORDER BY number DESC LIMIT ?2",
-        )
-        .bind(wanted)
-        .bind(limit)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(database("list sessions"))?
-        .iter()
-        .map(view)
-        .collect()
+        let asked = match projects {
+            None => sqlx::query("SELECT * FROM session ORDER BY number DESC LIMIT ?").bind(limit),
+            // The newest of each project are found by the index alone, however many there are.
+            Some(projects) => sqlx::query(
+                "SELECT * FROM session WHERE number IN ( \
+                     SELECT page.number \
+                     FROM (SELECT DISTINCT value FROM json_each(?1)) AS wanted \
+                     JOIN session AS page ON page.number IN ( \
+                         SELECT number FROM session WHERE project = wanted.value \
+                         ORDER BY number DESC LIMIT ?2) \
+                     ORDER BY page.number DESC LIMIT ?2) \
+                 ORDER BY number DESC",
+            )
+            .bind(json(projects)?)
+            .bind(limit),
+        };
+        asked
+            .fetch_all(&self.readers)
+            .await
+            .map_err(database("list sessions"))?
+            .iter()
+            .map(view)
+            .collect()
     }
 
-    /// Returns the estimated cost of all kept sessions in US dollars, as far as it is known.
+    /// Returns the estimated cost of all kept sessions in US dollars, to a millionth, as far as it is
+    /// known.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn cost_usd(&self) -> Result<f64, StoreError> {
-        sqlx::query_scalar("SELECT total(cost_usd) FROM session")
+        sqlx::query_scalar("SELECT microdollars / 1e6 FROM spending")
             .fetch_one(&self.readers)
             .await
             .map_err(database("sum costs"))

@@ -277,3 +277,36 @@ async fn an_older_run_of_the_runtime_writes_no_more() {
         .await
         .expect("the newest run writes");
 }
+
+#[tokio::test]
+async fn costs_are_summed_and_the_newest_of_projects_are_found() {
+    let fixture = Fixture::new().await;
+    let costs = [Some(0.1), None, Some(0.2), Some(1e300), Some(0.3)];
+    for (byte, cost) in (1..).zip(costs) {
+        let mut session = new_session(byte);
+        session.view.cost_usd = cost;
+        session.view.state = SessionState::Completed;
+        session.view.project = ["even", "odd"][usize::from(byte % 2)].to_owned();
+        fixture.create(&session).await;
+    }
+    let total = fixture.store.cost_usd().await.ok();
+    assert_eq!(total, Some(1_000_000.6), "one cannot spoil the sum");
+    let found = async |projects: &[&str], limit| {
+        let projects: Vec<String> = projects.iter().map(|name| (*name).to_owned()).collect();
+        let views = fixture.store.sessions(Some(&projects), limit).await;
+        let views = views.expect("listed");
+        views.into_iter().map(|view| view.id).collect::<Vec<_>>()
+    };
+    let ids = |bytes: &[u8]| -> Vec<_> {
+        let id = |byte: &u8| new_session(*byte).view.id;
+        bytes.iter().map(id).collect()
+    };
+    assert_eq!(found(&["odd"], 9).await, ids(&[5, 3, 1]));
+    assert_eq!(found(&["odd"], 2).await, ids(&[5, 3]));
+    assert_eq!(found(&["odd", "odd", "even"], 4).await, ids(&[5, 4, 3, 2]));
+    assert_eq!(found(&[], 9).await, ids(&[]));
+    assert_eq!(found(&["other"], 9).await, ids(&[]));
+    let spoiled = new_session(4).view.id;
+    fixture.store.remove_session(&spoiled).await.expect("gone");
+    assert_eq!(fixture.store.cost_usd().await.ok(), Some(0.6));
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Said, small, text};
+use super::{Outcome, Said, dollars, small, text};
 
 /// Reads one event.
 pub(super) fn read(event: &Value, outcome: &mut Outcome) -> Vec<Said> {
@@ -101,7 +101,7 @@ fn result(event: &Value, outcome: &mut Outcome) -> Said {
         .saturating_add(count("cache_creation_input_tokens"))
         .saturating_add(cached);
     outcome.spent.output_tokens = count("output_tokens");
-    outcome.spent.usd = event["total_cost_usd"].as_f64();
+    outcome.spent.usd = dollars(&event["total_cost_usd"]).or(outcome.spent.usd);
     let is_error = event["is_error"].as_bool().unwrap_or(false);
     let subtype = text(event, "subtype");
     if is_error || subtype != "success" {
@@ -190,6 +190,16 @@ mod tests {
         reader.take(format!("{result}\n").as_bytes());
         let spent = reader.finish().1.spent;
         assert_eq!((spent.input_tokens, spent.output_tokens), (25, 9));
+    }
+
+    #[test]
+    fn a_cost_that_nothing_can_have_is_unknown() {
+        for cost in [json!(-0.5), json!(1e300), json!("1"), json!(null)] {
+            let event = json!({"type": "result", "subtype": "success", "total_cost_usd": cost});
+            let mut reader = Reader::new(Dialect::Claude);
+            reader.take(format!("{event}\n").as_bytes());
+            assert_eq!(reader.finish().1.spent.usd, None, "{event}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Demand, Dialogue, ITEMS_MAX, Step, command, text};
 use crate::operation::Operation;
-use crate::provider::dialect::{Said, small};
+use crate::provider::dialect::{Said, dollars, small};
 
 /// Returns the first message.
 pub(super) fn first() -> Value {
@@ -140,7 +140,8 @@ pub(super) fn notice(dialogue: &mut Dialogue, method: &str, params: &Value) -> V
             let cost = &update["cost"];
             if cost["currency"] == "USD" {
                 // Of the whole conversation so far.
-                dialogue.outcome.spent.usd = cost["amount"].as_f64();
+                let spent = &mut dialogue.outcome.spent;
+                spent.usd = dollars(&cost["amount"]).or(spent.usd);
             }
             Vec::new()
         }
