@@ -298,13 +298,13 @@ impl Tree {
         }
     }
 
-    /// Kills the tree by ending its lifeline, and remembers why. Never waits.
     /// Returns whether it is being killed, or was, for a bound.
     #[must_use]
     pub const fn was_cut(&self) -> bool {
         self.cut.is_some()
     }
 
+    /// Kills the tree by ending its lifeline, and remembers why. Never waits.
     pub(super) fn cut(&mut self, why: Cut) {
         self.cut = self.cut.or(Some(why));
         self.lifeline = None;

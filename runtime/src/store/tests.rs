@@ -281,7 +281,7 @@ async fn an_older_run_of_the_runtime_writes_no_more() {
 #[tokio::test]
 async fn costs_are_summed_and_the_newest_of_projects_are_found() {
     let fixture = Fixture::new().await;
-    let costs = [Some(0.1), None, Some(0.2), Some(1e300), Some(0.3)];
+    let costs = [Some(0.1), Some(-1e300), Some(0.2), Some(1e300), Some(0.3)];
     for (byte, cost) in (1..).zip(costs) {
         let mut session = new_session(byte);
         session.view.cost_usd = cost;
